@@ -1,0 +1,1 @@
+//! The message queue of Ropewalk as a state machine: exchanges, bindings, queues.

@@ -1,0 +1,2 @@
+//! The binary `ropewalk`.
+fn main() {}

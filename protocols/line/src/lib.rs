@@ -1,0 +1,1 @@
+//! Line protocols for Ropewalk: lines, netstrings, length-prefixed strings.

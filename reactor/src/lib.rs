@@ -1,0 +1,1 @@
+//! The event loop of Ropewalk: transports, timers, threads and the simulated network.
