@@ -1,1 +1,86 @@
-//! The event loop of Ropewalk: transports, timers, threads and the simulated network.
+//! The event loop of Ropewalk: sockets, time and connections, and no protocol of its own.
+//!
+//! Implement [`Protocol`], hand a [`Factory`] to a [`Reactor`], and run:
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use ropewalk_reactor::{Protocol, Reactor, Result, Transport};
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
+//!         transport.write(data);
+//!         data.clear();
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result {
+//! let mut reactor = Reactor::new()?;
+//! let port = reactor.listen("127.0.0.1:0", |_| Echo)?;
+//! # reactor.stop();
+//! reactor.run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To learn how the loop works, read the files in this order: [`protocol`] (the contract),
+//! `transport` (what a callback may ask for), `reactor` (one turn, top to bottom), `connection`
+//! (the life of a connection), `socket` (every system call), `timer`.
+
+#[cfg(not(all(unix, target_pointer_width = "64")))]
+compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
+
+mod address;
+mod clock;
+mod connection;
+mod connector;
+mod core;
+mod deferred;
+mod error;
+mod handle;
+mod identity;
+mod listener;
+mod lives;
+mod local;
+mod network;
+mod options;
+mod output;
+mod panics;
+pub mod protocol;
+mod random;
+mod reactor;
+mod reading;
+mod repeating;
+mod requests;
+mod resolver;
+mod shutdown;
+mod signals;
+pub mod simulation;
+mod socket;
+mod tasks;
+pub mod testing;
+mod threads;
+mod timer;
+mod transport;
+mod writing;
+
+pub use address::{Address, Endpoint, IntoEndpoint};
+pub use deferred::{Deferred, Promise};
+pub use error::{BoxError, Error, Result};
+pub use handle::Handle;
+pub use identity::{ConnectionId, ListenerId};
+pub use local::Local;
+pub use options::{ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptions};
+pub use output::Written;
+pub use protocol::{Factory, IntoProtocol, Protocol, Reason, layer_of};
+pub use reactor::Reactor;
+pub use repeating::RepeatingCall;
+pub use shutdown::Hold;
+pub use simulation::Simulation;
+pub use timer::TimerId;
+pub use transport::Transport;
+
+/// The log target of everything in this crate.
+pub(crate) const LOG: &str = "ropewalk_reactor";

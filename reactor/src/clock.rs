@@ -1,0 +1,78 @@
+//! Time as the reactor sees it: read once a turn, kept as nanoseconds since the reactor began, and
+//! virtual in a simulation. Nothing else in the project reads a clock.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Nanoseconds since the clock began. 64 bits last 584 years; later deadlines saturate.
+pub(crate) type Nanos = u64;
+
+/// A duration as nanoseconds, saturating: centuries are as good as forever.
+pub(crate) fn nanos(duration: Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Where a simulation's wall clock begins: 2020-01-01T00:00:00Z, in seconds since 1970.
+const SIMULATED_EPOCH: u64 = 1_577_836_800;
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    began: Instant,
+    now: Nanos,
+    hands: Hands,
+}
+
+#[derive(Debug)]
+enum Hands {
+    /// The system's monotonic clock.
+    System,
+    /// Moved by the simulation.
+    Virtual(Rc<Cell<Nanos>>),
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "the seam itself: time enters here")]
+    pub(crate) fn system() -> Self {
+        Self { began: Instant::now(), now: 0, hands: Hands::System }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "only the zero of virtual time; never compared")]
+    pub(crate) fn simulated(hands: Rc<Cell<Nanos>>) -> Self {
+        Self { began: Instant::now(), now: hands.get(), hands: Hands::Virtual(hands) }
+    }
+
+    /// Looks at the clock; until the next look, `now` stands still.
+    pub(crate) fn look(&mut self) -> Nanos {
+        self.now = match &self.hands {
+            Hands::System => nanos(self.began.elapsed()),
+            Hands::Virtual(now) => now.get(),
+        };
+        self.now
+    }
+
+    pub(crate) fn now(&self) -> Nanos {
+        self.now
+    }
+
+    pub(crate) fn instant(&self) -> Instant {
+        self.began + Duration::from_nanos(self.now)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the seam itself: the wall clock enters here")]
+    pub(crate) fn wall(&self) -> SystemTime {
+        match &self.hands {
+            Hands::System => SystemTime::now(),
+            Hands::Virtual(now) => {
+                SystemTime::UNIX_EPOCH
+                    + Duration::from_secs(SIMULATED_EPOCH)
+                    + Duration::from_nanos(now.get())
+            }
+        }
+    }
+
+    /// The deadline `delay` from now.
+    pub(crate) fn after(&self, delay: Duration) -> Nanos {
+        self.now.saturating_add(nanos(delay))
+    }
+}

@@ -1,0 +1,247 @@
+//! One connection: what the reactor keeps of it besides its protocol, and the stages of its life.
+//! No call to the kernel and no callback happens here; `core` and `reactor` do those.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use slab::Slab;
+
+use crate::address::Address;
+use crate::identity::ConnectionId;
+use crate::options::ConnectionOptions;
+use crate::output::{Output, OutputPool, Written};
+use crate::protocol::Reason;
+use crate::socket::Stream;
+use crate::timer::TimerId;
+
+/// The stages of a connection. They only ever go forward:
+///
+/// ```text
+/// Open ──lose_connection, Err, peer's FIN──▶ Flushing ──output is out, FIN sent──▶ Lingering
+///   │                                           │                                     │
+///   │  abort, reset, panic                      │  abort, reset, deadline, panic      │ peer's FIN,
+///   ▼                                           ▼                                     ▼ deadline
+/// Lost ◀──────────────────────────────────────────────────────────────────────────────┘
+/// ```
+///
+/// A `Lost` connection waits only for its protocol to be told, in the turn's step for losses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Data goes both ways, as far as neither half is closed.
+    Open,
+    /// To be closed, but output is still on its way. Input is read and thrown away, so that a
+    /// peer which writes before it reads is not deadlocked.
+    Flushing,
+    /// Our FIN is sent. Closing now could reset the connection and destroy what the peer has not
+    /// read yet, so input is thrown away until the peer's FIN or a deadline.
+    Lingering,
+    /// Over: in the list of losses.
+    Lost,
+}
+
+/// What to do with input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intake {
+    /// Nothing now: reading is paused, or there is nothing to read.
+    Hold,
+    /// Hand it to the protocol.
+    Deliver,
+    /// Throw it away.
+    Discard,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) peer: Address,
+    pub(crate) options: Rc<ConnectionOptions>,
+    /// What `data_received` left. Right-sized: an idle connection holds no buffers.
+    pub(crate) unread: BytesMut,
+    /// `None` while nothing waits to be sent.
+    pub(crate) output: Option<Box<Output>>,
+    /// Why it is ending, from the moment that this is decided.
+    pub(crate) reason: Option<Box<Reason>>,
+    /// The timers that die with it; may name some that have fired (see `own_timer`).
+    timers: Vec<TimerId>,
+    /// Bounds `Flushing`, then `Lingering`.
+    pub(crate) deadline: Option<TimerId>,
+    generation: u32,
+    pub(crate) stage: Stage,
+
+    /// The kernel may have more input: set by the edge, cleared by a short read.
+    pub(crate) readable: bool,
+    /// The kernel may take more output: cleared by a short write, set by the edge.
+    pub(crate) writable: bool,
+    /// The kernel told of the peer's FIN: a short read no longer means that nothing is left.
+    pub(crate) fin_seen: bool,
+    /// The FIN itself was read: input is over.
+    pub(crate) read_ended: bool,
+    /// A send failed: read what is left, then the connection is lost.
+    pub(crate) broken: bool,
+    /// By the protocol.
+    pub(crate) paused: bool,
+    /// By the stop-reading mark.
+    pub(crate) throttled: bool,
+    /// `unread` waits for the pause to end, not for more bytes.
+    pub(crate) held_back: bool,
+    /// `pause_producing` was called last.
+    pub(crate) producer_paused: bool,
+    /// Our FIN goes out once output is flushed.
+    pub(crate) write_closing: bool,
+    /// Our FIN is out.
+    pub(crate) write_ended: bool,
+    /// Output moved since the flush deadline was last looked at.
+    pub(crate) progressed: bool,
+    /// In the list of connections to read from.
+    pub(crate) in_ready: bool,
+    /// In the list of connections to flush.
+    pub(crate) in_dirty: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, peer: Address, options: Rc<ConnectionOptions>) -> Self {
+        Self {
+            stream,
+            peer,
+            options,
+            unread: BytesMut::new(),
+            output: None,
+            reason: None,
+            timers: Vec::new(),
+            deadline: None,
+            generation: 0,
+            stage: Stage::Open,
+            readable: false,
+            writable: true, // a fresh socket's buffer is empty; the first send finds out
+            fin_seen: false,
+            read_ended: false,
+            broken: false,
+            paused: false,
+            throttled: false,
+            held_back: false,
+            producer_paused: false,
+            write_closing: false,
+            write_ended: false,
+            progressed: false,
+            in_ready: false,
+            in_dirty: false,
+        }
+    }
+
+    pub(crate) fn intake(&self) -> Intake {
+        match self.stage {
+            Stage::Lost => Intake::Hold,
+            _ if self.read_ended || !self.readable => Intake::Hold,
+            Stage::Flushing | Stage::Lingering => Intake::Discard,
+            Stage::Open if self.paused || self.throttled => Intake::Hold,
+            Stage::Open => Intake::Deliver,
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn buffered(&self) -> usize {
+        self.output.as_ref().map_or(0, |output| output.len())
+    }
+
+    pub(crate) fn takes_output(&self) -> bool {
+        self.stage == Stage::Open && !self.write_closing && !self.broken
+    }
+
+    pub(crate) fn write(&mut self, data: &[u8], pool: &mut OutputPool) -> Written {
+        if !self.takes_output() {
+            return Written::Gone;
+        }
+        if !data.is_empty() {
+            self.output.get_or_insert_with(|| pool.lend()).push_slice(data);
+        }
+        self.judge()
+    }
+
+    pub(crate) fn write_bytes(&mut self, data: Bytes, pool: &mut OutputPool) -> Written {
+        if !self.takes_output() {
+            return Written::Gone;
+        }
+        if !data.is_empty() {
+            self.output.get_or_insert_with(|| pool.lend()).push_bytes(data);
+        }
+        self.judge()
+    }
+
+    pub(crate) fn judge(&self) -> Written {
+        if self.buffered() > self.options.high_water_mark {
+            Written::AboveHighWater
+        } else {
+            Written::Taken
+        }
+    }
+
+    /// Remembers a timer of its own. The list may hold some that have fired; it is swept
+    /// whenever it would have to grow, so it stays within twice what is alive.
+    pub(crate) fn own_timer(&mut self, timer: TimerId, is_set: impl Fn(TimerId) -> bool) {
+        if self.timers.len() == self.timers.capacity() {
+            self.timers.retain(|&timer| is_set(timer));
+        }
+        self.timers.push(timer);
+    }
+
+    pub(crate) fn take_timers(&mut self) -> Vec<TimerId> {
+        let mut timers = std::mem::take(&mut self.timers);
+        timers.extend(self.deadline.take());
+        timers
+    }
+}
+
+/// All connections of a reactor, by slot; a name from an earlier use of a slot finds nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Connections(Slab<Connection>);
+
+impl Connections {
+    /// Makes a connection that needs to know its own name.
+    pub(crate) fn insert_with<E>(
+        &mut self,
+        generation: u32,
+        make: impl FnOnce(ConnectionId) -> Result<Connection, E>,
+    ) -> Result<ConnectionId, E> {
+        let entry = self.0.vacant_entry();
+        let id = ConnectionId::new(entry.key(), generation);
+        let mut connection = make(id)?;
+        connection.generation = generation;
+        entry.insert(connection);
+        Ok(id)
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.0.get(id.slot()).filter(|connection| connection.generation == id.generation())
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.0.get_mut(id.slot()).filter(|connection| connection.generation == id.generation())
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.get(id)?;
+        self.0.try_remove(id.slot())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The names of all, in slot order.
+    pub(crate) fn ids(&self) -> Vec<ConnectionId> {
+        self.0
+            .iter()
+            .map(|(slot, connection)| ConnectionId::new(slot, connection.generation))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_leaves_room_for_its_protocol_in_256_bytes() {
+        assert!(size_of::<Connection>() <= 208, "{} bytes", size_of::<Connection>());
+    }
+}

@@ -1,0 +1,317 @@
+//! Everything of a reactor but the protocols: what a [`Transport`](crate::Transport) borrows
+//! while a callback runs. Nothing in here ever enters user code; it takes notes (ready, dirty,
+//! lost, garbage), and the reactor acts on them between callbacks.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::warn;
+use slab::Slab;
+
+use crate::address::{Address, Endpoint};
+use crate::clock::Clock;
+use crate::connection::{Connections, Stage};
+use crate::connector::Connector;
+use crate::handle::Shared;
+use crate::identity::{ConnectionId, Generations, ListenerId, Source};
+use crate::listener::Listener;
+use crate::local::Local;
+use crate::network::Network;
+use crate::options::{ListenOptions, ReactorOptions};
+use crate::output::OutputPool;
+use crate::protocol::{AnyFactory, Protocol, Reason};
+use crate::random::Random;
+use crate::shutdown::Shutdown;
+use crate::signals::StopSignals;
+use crate::socket::Stream;
+use crate::tasks::Tasks;
+use crate::threads::Pool;
+use crate::timer::{TimerId, Timers};
+use crate::{Error, LOG, Reactor, Transport};
+
+/// What a timer does when it is due.
+pub(crate) enum Alarm {
+    /// A free call.
+    Call(Box<dyn FnOnce(&mut Reactor)>),
+    /// A connection's own call.
+    Protocol(ConnectionId, Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>),
+    /// A closing connection must have made progress.
+    Flush(ConnectionId),
+    /// A closed connection has waited long enough for the peer's FIN.
+    Linger(ConnectionId),
+    /// An attempt to connect must be done.
+    Connect(u32, u32),
+    /// Descriptors ran out a while ago: try to accept again.
+    Accept(ListenerId),
+    /// The stop has been held, or has flushed, for long enough.
+    Shutdown,
+}
+
+/// A connection to be born in the turn's step for births.
+pub(crate) enum Birth {
+    Accepted { listener: ListenerId, stream: Stream, peer: Address },
+    Connected { connector: Box<Connector>, stream: Stream, peer: Address },
+}
+
+/// The connection that is just now told of its loss.
+pub(crate) struct Departed {
+    pub(crate) id: ConnectionId,
+    pub(crate) host: Option<Address>,
+    pub(crate) peer: Address,
+}
+
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) network: Network,
+    pub(crate) random: Random,
+    pub(crate) options: ReactorOptions,
+    pub(crate) generations: Generations,
+
+    pub(crate) connections: Connections,
+    pub(crate) listeners: Slab<Listener>,
+    pub(crate) connectors: Slab<Option<Box<Connector>>>,
+    pub(crate) timers: Timers<Alarm>,
+    pub(crate) tasks: Tasks,
+    pub(crate) pool: Pool,
+    pub(crate) outputs: OutputPool,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) signals: Option<StopSignals>,
+
+    /// Connections to read from although no new edge will tell.
+    pub(crate) ready: Vec<ConnectionId>,
+    /// Listeners with more to accept than their share of a turn.
+    pub(crate) accepting: Vec<ListenerId>,
+    /// Connections with something to flush, or a close to drive on.
+    pub(crate) dirty: Vec<ConnectionId>,
+    pub(crate) births: VecDeque<Birth>,
+    pub(crate) lost: Vec<ConnectionId>,
+    pub(crate) departed: Option<Departed>,
+    /// Values of users that must not be dropped while a callback runs: their `Drop` is user code.
+    pub(crate) garbage: Vec<Box<dyn Any>>,
+
+    pub(crate) local: Local,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Core {
+    /// Whether the next turn has something to do without waiting.
+    pub(crate) fn is_busy(&self) -> bool {
+        !(self.ready.is_empty()
+            && self.accepting.is_empty()
+            && self.dirty.is_empty()
+            && self.births.is_empty()
+            && self.lost.is_empty()
+            && self.garbage.is_empty()
+            && self.local.is_empty())
+            || self.tasks.has_ready()
+            || self.shared.has_calls()
+            || self.shutdown.is_due()
+    }
+
+    // Connections.
+
+    /// Puts a connection on the list of those to read from, once.
+    pub(crate) fn mark_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.in_ready
+        {
+            connection.in_ready = true;
+            self.ready.push(id);
+        }
+    }
+
+    /// Puts a connection on the list of those to flush, once.
+    pub(crate) fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.in_dirty
+        {
+            connection.in_dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Begins to close in order: flush, FIN, linger. The first reason stays, unless a failure
+    /// (`overrides`) explains more than the close that came before it.
+    pub(crate) fn lose(&mut self, id: ConnectionId, reason: Reason, overrides: bool) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.stage == Stage::Lost {
+            return;
+        }
+        if overrides || connection.reason.is_none() {
+            connection.reason = Some(Box::new(reason));
+        }
+        if connection.stage != Stage::Open {
+            return;
+        }
+        connection.stage = Stage::Flushing;
+        connection.unread = Default::default();
+        connection.progressed = false;
+        let timeout = connection.options.flush_timeout;
+        let deadline = self.timers.insert(self.clock.after(timeout), Alarm::Flush(id));
+        connection.deadline = Some(deadline);
+        self.mark_ready(id);
+        self.mark_dirty(id);
+    }
+
+    /// Ends a connection at once; its protocol is told in the step for losses.
+    pub(crate) fn end(&mut self, id: ConnectionId, reason: Reason) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.stage == Stage::Lost {
+            return;
+        }
+        connection.stage = Stage::Lost;
+        connection.reason = Some(Box::new(reason));
+        connection.unread = Default::default();
+        if let Some(output) = connection.output.take() {
+            self.garbage.push(output); // a queued payload may have a user's `Drop`
+        }
+        self.lost.push(id);
+    }
+
+    /// Ends a connection at once, with a reset for the peer.
+    pub(crate) fn abort(&mut self, id: ConnectionId, reason: Reason) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.stage != Stage::Lost
+        {
+            connection.stream.reset_on_close();
+            self.end(id, reason);
+        }
+    }
+
+    /// Ends a connection whose close has been completed, with the reason that began it.
+    pub(crate) fn finish(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            let reason = connection.reason.take().map_or(Reason::Done, |reason| *reason);
+            self.end(id, reason);
+        }
+    }
+
+    /// Takes a close as far as it goes without waiting. Called whenever output has run dry.
+    pub(crate) fn drive_closing(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let closing = connection.stage == Stage::Flushing;
+        if !(closing || connection.write_closing) || connection.buffered() > 0 {
+            return;
+        }
+        if !connection.write_ended && connection.stage != Stage::Lost {
+            connection.write_ended = true;
+            connection.write_closing = true;
+            if connection.stream.shutdown_write().is_err() {
+                // The peer has reset it already; what reading finds says more, if anything.
+                connection.fin_seen = true;
+            }
+        }
+        match connection.stage {
+            Stage::Open if connection.read_ended => self.finish(id),
+            Stage::Flushing if connection.read_ended => self.finish(id),
+            Stage::Flushing => {
+                connection.stage = Stage::Lingering;
+                let timeout = connection.options.linger_timeout;
+                let flushing = connection.deadline.take();
+                let deadline = self.timers.insert(self.clock.after(timeout), Alarm::Linger(id));
+                connection.deadline = Some(deadline);
+                if let Some(timer) = flushing {
+                    self.timers.cancel(timer);
+                }
+                self.mark_ready(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// A closing connection's flush deadline: another round if output moved meanwhile.
+    pub(crate) fn flush_timed_out(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.stage != Stage::Flushing {
+            return;
+        }
+        if std::mem::take(&mut connection.progressed) {
+            let deadline = self.clock.after(connection.options.flush_timeout);
+            connection.deadline = Some(self.timers.insert(deadline, Alarm::Flush(id)));
+        } else {
+            warn!(target: LOG, "{}: {}", connection.peer, Reason::FlushTimedOut);
+            self.abort(id, Reason::FlushTimedOut);
+        }
+    }
+
+    pub(crate) fn resume_reading(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.stage == Stage::Open && connection.paused {
+            connection.paused = false;
+            // The edge is spent, and bytes held back make none: look again.
+            self.mark_ready(id);
+        }
+    }
+
+    // Timers.
+
+    pub(crate) fn call_later(
+        &mut self,
+        delay: Duration,
+        call: Box<dyn FnOnce(&mut Reactor)>,
+    ) -> TimerId {
+        self.timers.insert(self.clock.after(delay), Alarm::Call(call))
+    }
+
+    pub(crate) fn cancel(&mut self, timer: TimerId) -> bool {
+        match self.timers.cancel(timer) {
+            None => false,
+            Some(alarm) => {
+                self.garbage.push(Box::new(alarm));
+                true
+            }
+        }
+    }
+
+    pub(crate) fn reset(&mut self, timer: TimerId, delay: Duration) -> bool {
+        self.timers.reset(timer, self.clock.after(delay))
+    }
+
+    // Listening.
+
+    pub(crate) fn listen(
+        &mut self,
+        endpoint: Endpoint,
+        factory: Box<dyn AnyFactory>,
+        options: ListenOptions,
+    ) -> Result<ListenerId, Error> {
+        if self.shutdown.is_stopping() {
+            return Err(Error::Stopped);
+        }
+        let addresses = crate::resolver::now(&self.network, &endpoint)?;
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            let slot = self.listeners.vacant_key() as u32;
+            let source = Source::Listener(slot);
+            match self.network.listen(address, &options, source) {
+                Err(error) => failure = error,
+                Ok(socket) => {
+                    let id = ListenerId { slot, generation: self.generations.next() };
+                    let connection = Rc::new(options.connection);
+                    self.listeners.insert(Listener::new(id, socket, factory, connection));
+                    return Ok(id);
+                }
+            }
+        }
+        Err(Error::Listen { endpoint, source: failure })
+    }
+
+    pub(crate) fn listener(&mut self, id: ListenerId) -> Option<&mut Listener> {
+        self.listeners
+            .get_mut(id.slot as usize)
+            .filter(|listener| listener.id.generation == id.generation)
+    }
+
+    pub(crate) fn stop_listening(&mut self, id: ListenerId) -> bool {
+        if self.listener(id).is_none() {
+            return false;
+        }
+        let listener = self.listeners.remove(id.slot as usize);
+        self.garbage.push(Box::new(listener.factory));
+        true
+    }
+}

@@ -1,0 +1,113 @@
+//! What can go wrong with a request to the reactor, and the alias that callbacks return.
+
+use std::fmt;
+use std::io;
+
+use crate::Endpoint;
+
+/// Any error that a protocol wants to end its connection with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What callbacks return; `?` works on every error, and `"text".into()` makes one.
+pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
+
+/// Why a request to the reactor failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system gave no poller, waker or signal handler.
+    System(io::Error),
+    /// An address is not of a form that this build knows.
+    BadAddress {
+        /// As it was given.
+        given: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Listening failed: the address is in use, not ours, or not permitted.
+    Listen {
+        /// Where to.
+        endpoint: Endpoint,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A connection could not be made: refused, unreachable, or no descriptor left.
+    Connect {
+        /// Where to.
+        endpoint: Endpoint,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A host name has no address.
+    Resolve {
+        /// The name.
+        host: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The factory refused the connection that was made, or panicked.
+    Refused,
+    /// The time given for it ran out.
+    TimedOut,
+    /// It was cancelled.
+    Cancelled,
+    /// The promise was dropped without a result, or its reactor is gone.
+    Abandoned,
+    /// What was run panicked, with this message.
+    Panicked(String),
+    /// The thread pool's queue is full: try again later, or do less.
+    PoolFull,
+    /// The reactor is stopping, or has stopped.
+    Stopped,
+    /// `turn` or `run` was called from inside a callback.
+    Nested,
+    /// An error of the caller's own, passed through a [`Deferred`](crate::Deferred).
+    Other(BoxError),
+}
+
+impl Error {
+    /// Whether listening failed because something else listens there already.
+    pub fn is_address_in_use(&self) -> bool {
+        matches!(self, Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(source) => write!(f, "the system refused: {source}"),
+            Self::BadAddress { given, problem } => write!(
+                f,
+                "bad address {given:?}: {problem}; write it as 127.0.0.1:5672, [::1]:5672 or \
+                 tcp://host:port"
+            ),
+            Self::Listen { endpoint, source } => write!(f, "cannot listen on {endpoint}: {source}"),
+            Self::Connect { endpoint, source } => {
+                write!(f, "cannot connect to {endpoint}: {source}")
+            }
+            Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
+            Self::Refused => f.write_str("the factory refused the connection"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Abandoned => f.write_str("abandoned: its promise was dropped"),
+            Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::PoolFull => f.write_str("the thread pool's queue is full"),
+            Self::Stopped => f.write_str("the reactor has stopped"),
+            Self::Nested => f.write_str("the reactor was asked to turn from inside a callback"),
+            Self::Other(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System(source)
+            | Self::Listen { source, .. }
+            | Self::Connect { source, .. }
+            | Self::Resolve { source, .. } => Some(source),
+            Self::Other(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}

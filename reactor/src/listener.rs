@@ -1,0 +1,172 @@
+//! Accepting: a bounded share of a turn, and what happens when descriptors run out.
+//!
+//! With edges alone a listener that failed once would stay deaf, with levels it would spin. So a
+//! reserve descriptor sheds the callers that cannot be served (they see a prompt close instead
+//! of a silence), and a timer looks again.
+
+use std::fs::File;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{error, info, warn};
+
+use crate::LOG;
+use crate::address::Address;
+use crate::core::{Alarm, Birth, Core};
+use crate::identity::ListenerId;
+use crate::options::ConnectionOptions;
+use crate::protocol::AnyFactory;
+use crate::socket::Listening;
+
+/// Connections accepted from one listener in one turn: enough for a burst, and short beside
+/// what the established ones do in a turn.
+const ACCEPTS_A_TURN: usize = 64;
+/// How long after descriptors ran out to look again. Long enough not to spin, short enough that
+/// a caller whom the reserve could not shed does not give up.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// A listening socket, and what makes protocols for it.
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    pub(crate) socket: Listening,
+    pub(crate) factory: Box<dyn AnyFactory>,
+    pub(crate) connection: Rc<ConnectionOptions>,
+    in_accepting: bool,
+    /// Descriptors ran out: said once, until accepting works again.
+    starved: bool,
+    /// Given up for a moment to take a caller off the queue and close the line.
+    reserve: Option<File>,
+}
+
+impl Listener {
+    pub(crate) fn new(
+        id: ListenerId,
+        socket: Listening,
+        factory: Box<dyn AnyFactory>,
+        connection: Rc<ConnectionOptions>,
+    ) -> Self {
+        let mut listener = Self {
+            id,
+            socket,
+            factory,
+            connection,
+            in_accepting: false,
+            starved: false,
+            reserve: None,
+        };
+        listener.keep_reserve();
+        listener
+    }
+
+    fn keep_reserve(&mut self) {
+        if self.reserve.is_none() && matches!(self.socket, Listening::Tcp(_)) {
+            self.reserve = File::open("/dev/null").ok();
+        }
+    }
+
+    /// Takes one caller off the queue and closes the line; false when even that cannot be done.
+    fn shed(&mut self) -> bool {
+        let kernel = matches!(self.socket, Listening::Tcp(_));
+        if kernel && self.reserve.take().is_none() {
+            return false;
+        }
+        let shed = match &mut self.socket {
+            Listening::Tcp(_) => self.socket.accept().is_ok(),
+            Listening::Simulated(socket) => socket.shed(),
+        };
+        self.keep_reserve();
+        shed
+    }
+}
+
+/// What an error of accept(2) means.
+enum Trouble {
+    /// Nothing to accept.
+    Nothing,
+    /// That caller only: it has gone, or a firewall said no.
+    ThisCaller,
+    /// No descriptor left, here or in the whole system.
+    NoDescriptors,
+    /// No memory for another socket: only time helps.
+    NoMemory,
+    /// Something else; time may help.
+    Other,
+}
+
+fn trouble(error: &io::Error) -> Trouble {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::WouldBlock, _) => Trouble::Nothing,
+        (io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied, _) => {
+            Trouble::ThisCaller
+        }
+        (_, Some(libc::EMFILE | libc::ENFILE)) => Trouble::NoDescriptors,
+        (_, Some(libc::ENOMEM | libc::ENOBUFS)) => Trouble::NoMemory,
+        _ => Trouble::Other,
+    }
+}
+
+impl Core {
+    /// Accepts a turn's share; the newcomers are born later in this turn.
+    pub(crate) fn accept(&mut self, id: ListenerId) {
+        let Some(listener) = self
+            .listeners
+            .get_mut(id.slot as usize)
+            .filter(|listener| listener.id.generation == id.generation)
+        else {
+            return;
+        };
+        listener.in_accepting = false;
+        for _ in 0..ACCEPTS_A_TURN {
+            let failure = match listener.socket.accept() {
+                Ok((stream, peer)) => {
+                    if std::mem::take(&mut listener.starved) {
+                        info!(target: LOG, "accepting again on {}", here(listener));
+                    }
+                    self.births.push_back(Birth::Accepted { listener: id, stream, peer });
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let kind = trouble(&failure);
+            match kind {
+                Trouble::Nothing => return,
+                Trouble::ThisCaller => continue,
+                Trouble::NoDescriptors | Trouble::NoMemory | Trouble::Other => {}
+            }
+            if !std::mem::replace(&mut listener.starved, true) {
+                warn!(
+                    target: LOG,
+                    "cannot accept on {}: {failure}; callers are turned away until that is over \
+                     (a higher limit on open files may help: ulimit -n)",
+                    here(listener),
+                );
+            }
+            if matches!(kind, Trouble::NoDescriptors) && listener.shed() {
+                continue;
+            }
+            self.timers.insert(self.clock.after(TRY_AGAIN), Alarm::Accept(id));
+            return;
+        }
+        self.accept_later(id);
+    }
+
+    /// Accepts more in the next turn, although no edge will tell.
+    fn accept_later(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listener(id)
+            && !std::mem::replace(&mut listener.in_accepting, true)
+        {
+            self.accepting.push(id);
+        }
+    }
+}
+
+fn here(listener: &Listener) -> String {
+    match listener.socket.local_address() {
+        Ok(address) => Address::to_string(&address),
+        Err(error) => {
+            error!(target: LOG, "a listener has no address: {error}");
+            "a listener".to_owned()
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What waits to be sent on one connection. Small writes are copied behind one another into one
+//! buffer; large payloads are queued as they are and sent vectored. It knows no socket's state:
+//! the connection decides when to send.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::socket::Stream;
+
+/// Payloads of this size and more are queued instead of copied: below it, the copy costs less
+/// than the bookkeeping of another segment.
+const QUEUED_FROM: usize = 16 * 1024;
+/// Segments offered to the kernel in one call; Linux takes up to 1024 (`UIO_MAXIOV`), but a
+/// socket buffer is full long before.
+const SEGMENTS_A_CALL: usize = 64;
+/// An emptied buffer above this size is given back to the allocator.
+const POOLED_CAPACITY: usize = 32 * 1024;
+/// How many emptied buffers are kept for the busy: 128 × 32 KiB = 4 MiB at most.
+const POOLED_BUFFERS: usize = 128;
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Taken, and buffered output is at or below the high-water mark.
+    Taken,
+    /// Taken, but buffered output is above the high-water mark: stop producing.
+    AboveHighWater,
+    /// The connection is gone or its write half is closed; nothing was taken.
+    Gone,
+}
+
+/// The segments that wait, oldest first: `queue`, then `tail`.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    queue: VecDeque<Bytes>,
+    /// Bytes in `queue`.
+    queued: usize,
+    tail: BytesMut,
+}
+
+/// How far one call to the kernel came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Everything is out.
+    All,
+    /// All that was offered in this call was taken; there is more.
+    Some,
+    /// The socket's buffer is full: wait for the writable edge.
+    Blocked,
+}
+
+impl Output {
+    pub(crate) fn len(&self) -> usize {
+        self.queued + self.tail.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn push_slice(&mut self, data: &[u8]) {
+        if data.len() < QUEUED_FROM {
+            self.tail.extend_from_slice(data);
+        } else {
+            self.enqueue(Bytes::copy_from_slice(data));
+        }
+    }
+
+    pub(crate) fn push_bytes(&mut self, data: Bytes) {
+        if data.len() < QUEUED_FROM {
+            self.tail.extend_from_slice(&data);
+        } else {
+            self.enqueue(data);
+        }
+    }
+
+    fn enqueue(&mut self, data: Bytes) {
+        if !self.tail.is_empty() {
+            let small = self.tail.split().freeze();
+            self.queued += small.len();
+            self.queue.push_back(small);
+        }
+        self.queued += data.len();
+        self.queue.push_back(data);
+    }
+
+    /// One call to the kernel; takes out what it took.
+    pub(crate) fn send(&mut self, stream: &mut Stream) -> io::Result<Sent> {
+        let (offered, sent) = if self.queue.is_empty() {
+            (self.tail.len(), stream.send(&self.tail))
+        } else {
+            let mut segments = [IoSlice::new(&[]); SEGMENTS_A_CALL];
+            let mut used = 0;
+            let mut offered = 0;
+            let waiting = self.queue.iter().map(|bytes| &bytes[..]);
+            let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
+            for (place, segment) in segments.iter_mut().zip(waiting.chain(tail)) {
+                *place = IoSlice::new(segment);
+                offered += segment.len();
+                used += 1;
+            }
+            (offered, stream.send_vectored(&segments[..used]))
+        };
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::Blocked),
+            Err(error) => return Err(error),
+        };
+        self.advance(sent);
+        Ok(match (sent < offered, self.is_empty()) {
+            (true, _) => Sent::Blocked,
+            (false, true) => Sent::All,
+            (false, false) => Sent::Some,
+        })
+    }
+
+    fn advance(&mut self, mut sent: usize) {
+        while sent > 0 {
+            let Some(first) = self.queue.front_mut() else {
+                self.tail.advance(sent);
+                return;
+            };
+            let part = sent.min(first.len());
+            first.advance(part);
+            sent -= part;
+            self.queued -= part;
+            if first.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+    }
+}
+
+/// Emptied buffers for the next connection that writes, so that an idle one holds none.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "the box itself is what is lent to a connection")]
+pub(crate) struct OutputPool(Vec<Box<Output>>);
+
+impl OutputPool {
+    pub(crate) fn lend(&mut self) -> Box<Output> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&mut self, mut output: Box<Output>) {
+        if self.0.len() < POOLED_BUFFERS
+            && output.tail.capacity() <= POOLED_CAPACITY
+            && output.queue.capacity() <= SEGMENTS_A_CALL
+        {
+            output.queue.clear();
+            output.queued = 0;
+            output.tail.clear();
+            self.0.push(output);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Input: from the socket through the shared buffer to `data_received`, within a turn's share.
+//!
+//! The one rule: an edge is told once. Whoever stops reading before the socket is drained keeps
+//! `readable` set, and sees to it that the connection is looked at again.
+
+use std::io;
+
+use bytes::BytesMut;
+use log::{debug, trace, warn};
+
+use crate::connection::{Intake, Stage};
+use crate::network::Readiness;
+use crate::protocol::Reason;
+use crate::{ConnectionId, LOG, Reactor};
+
+/// Received in one call. What a socket's buffer commonly holds; larger ones gain nothing.
+const READ_SIZE: usize = 64 * 1024;
+/// What one connection may read in a turn before the others have theirs: four full reads.
+const READS_A_TURN: usize = 4 * READ_SIZE;
+/// A left-over below this is copied out of the shared buffer, and back into it for the next
+/// read; a larger one keeps a buffer of its own.
+const SMALL_LEFT_OVER: usize = 16 * 1024;
+
+impl Reactor {
+    pub(crate) fn connection_ready(&mut self, id: ConnectionId, ready: Readiness) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        connection.fin_seen |= ready.read_closed;
+        if ready.writable && !connection.writable {
+            connection.writable = true;
+            if connection.output.is_some() {
+                self.core.mark_dirty(id);
+            }
+        }
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if ready.failed && (connection.paused || connection.throttled) {
+            // Nothing will be read that could tell: a reset is not worth waiting for.
+            if let Ok(Some(failure)) = connection.stream.take_error() {
+                return self.core.end(id, Reason::from_io(failure));
+            }
+        }
+        if ready.readable || ready.read_closed || ready.failed {
+            connection.readable = true;
+            self.read(id);
+        }
+    }
+
+    /// Reads and delivers until the socket is drained, the protocol pauses, or the turn's share
+    /// is spent.
+    pub(crate) fn read(&mut self, id: ConnectionId) {
+        let mut budget = READS_A_TURN;
+        loop {
+            let Some(connection) = self.core.connections.get_mut(id) else { return };
+            let intake = connection.intake();
+            if intake == Intake::Hold {
+                return;
+            }
+            if budget == 0 {
+                return self.core.mark_ready(id);
+            }
+            // A large left-over grows in a buffer of its own; all else goes through the shared one.
+            let own = connection.unread.len() >= SMALL_LEFT_OVER;
+            let mut data = if own {
+                std::mem::take(&mut connection.unread)
+            } else {
+                let mut shared = std::mem::take(&mut self.read_buffer);
+                if !connection.unread.is_empty() {
+                    shared.extend_from_slice(&std::mem::take(&mut connection.unread));
+                }
+                shared
+            };
+            let received = connection.stream.recv(&mut data, READ_SIZE);
+            match received {
+                Ok(count) if count > 0 => {
+                    // A short read means drained. Not so behind a FIN: its edge is spent, and
+                    // only another read finds it.
+                    if count < READ_SIZE && !connection.fin_seen {
+                        connection.readable = false;
+                    }
+                    budget = budget.saturating_sub(count);
+                    if intake == Intake::Deliver {
+                        self.deliver(id, &mut data);
+                    } else {
+                        data.clear();
+                    }
+                    self.keep_left_over(id, data, own);
+                }
+                nothing => {
+                    self.keep_left_over(id, data, own);
+                    return self.nothing_received(id, nothing);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: ConnectionId, data: &mut BytesMut) {
+        trace!(target: LOG, "{id}: {} bytes to data_received", data.len());
+        self.callback(id, |protocol, transport| protocol.data_received(transport, data));
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let limit = connection.options.receive_limit;
+        if connection.stage != Stage::Open {
+            data.clear();
+        } else if data.len() > limit {
+            data.clear();
+            warn!(target: LOG, "{}: {}", connection.peer, Reason::ReceiveLimit(limit));
+            self.core.lose(id, Reason::ReceiveLimit(limit), true);
+        } else {
+            connection.held_back = connection.paused && !data.is_empty();
+        }
+    }
+
+    /// What the callback left moves into the connection; the shared buffer comes back.
+    fn keep_left_over(&mut self, id: ConnectionId, mut data: BytesMut, own: bool) {
+        let connection = self.core.connections.get_mut(id);
+        if let Some(connection) = connection.filter(|_| !data.is_empty()) {
+            if own || data.len() >= SMALL_LEFT_OVER {
+                connection.unread = std::mem::take(&mut data);
+            } else {
+                connection.unread = BytesMut::from(&data[..]);
+            }
+        }
+        if !own {
+            data.clear();
+            self.read_buffer = data;
+        }
+    }
+
+    /// The end of input, an error, or no more for now.
+    fn nothing_received(&mut self, id: ConnectionId, received: io::Result<usize>) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        connection.readable = false;
+        match received {
+            Ok(_) => {
+                connection.read_ended = true;
+                if connection.broken {
+                    return self.core.finish(id);
+                }
+                match connection.stage {
+                    Stage::Open => {
+                        debug!(target: LOG, "{}: the peer closed its half", connection.peer);
+                        self.callback(id, |protocol, transport| protocol.read_closed(transport));
+                        self.core.drive_closing(id);
+                    }
+                    Stage::Flushing => self.core.drive_closing(id),
+                    Stage::Lingering => self.core.finish(id),
+                    Stage::Lost => {}
+                }
+            }
+            Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => {
+                if connection.broken {
+                    self.core.finish(id);
+                }
+            }
+            // Our side of it was done: what the peer did after that changes nothing.
+            Err(_) if connection.stage == Stage::Lingering || connection.broken => {
+                self.core.finish(id);
+            }
+            Err(failure) => self.core.end(id, Reason::from_io(failure)),
+        }
+    }
+
+    /// Delivers again what a paused protocol left, though nothing new has arrived.
+    pub(crate) fn redeliver(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if connection.stage != Stage::Open || connection.paused || !connection.held_back {
+            return;
+        }
+        connection.held_back = false;
+        let mut data = std::mem::take(&mut connection.unread);
+        self.deliver(id, &mut data);
+        self.keep_left_over(id, data, true);
+    }
+}

@@ -1,0 +1,290 @@
+//! A whole program on a simulated network with a virtual clock: the same protocols, no sockets,
+//! no threads, and every run replays from its seed.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use ropewalk_reactor::{Protocol, Result, Simulation, Transport};
+//!
+//! struct Echo;
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
+//!         transport.write(&data.split());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result {
+//! for seed in 0..100 {
+//!     let mut simulation = Simulation::new(seed);
+//!     simulation.reactor().listen("10.0.0.1:7", |_| Echo)?;
+//!     let mut peer = simulation.dial("10.0.0.1:7")?;
+//!     peer.write(b"hello");
+//!     simulation.settle();
+//!     assert_eq!(peer.read(), "hello", "seed {seed}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What the seed decides: how long segments are under way, where the stream is cut, how much a
+//! buffer holds, in which order sockets become ready and reactors turn. What it does not decide,
+//! unless told to ([`Simulation::resets`]), is failure.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::address::{Address, Endpoint};
+use crate::clock::{Clock, Nanos, nanos};
+use crate::network::Network;
+use crate::options::ReactorOptions;
+use crate::random::{Random, Seeded};
+use crate::{Error, Reactor};
+
+pub(crate) mod network;
+mod peer;
+
+pub use peer::Peer;
+
+use network::{Manners, Net, Port};
+use peer::Peers;
+
+/// What a turn costs in virtual time, so that work which always makes more work gets somewhere.
+const TURN_COSTS: Nanos = 1_000;
+/// Turns without the clock reaching a new event before `settle` gives up: a livelock.
+const MOST_TURNS: usize = 1_000_000;
+
+/// A network, a clock, and the reactors that live on them.
+pub struct Simulation {
+    seed: u64,
+    net: Rc<RefCell<Net>>,
+    clock: Rc<Cell<Nanos>>,
+    chance: Seeded,
+    reactors: Vec<(Reactor, Port)>,
+    /// For peers that are not reactors.
+    outside: Port,
+    peers: Peers,
+}
+
+impl Simulation {
+    /// A simulation in which the network delays, cuts, joins and fills up as `seed` says. It
+    /// has one reactor; [`add_reactor`](Self::add_reactor) adds more.
+    pub fn new(seed: u64) -> Self {
+        let mut chance = Seeded::new(seed);
+        let manners = Manners {
+            most_delay: 1 << (10 + chance.below(18)), // from a microsecond to a quarter of a second
+            capacity: 1 << chance.below(17),          // from a byte to 64 KiB
+            cuts: !chance.one_in(4),
+            reset_one_in: 0,
+        };
+        Self::with_manners(seed, manners)
+    }
+
+    /// A simulation without surprises: no delays, no cuts, and room for 16 MiB in each direction.
+    pub fn calm() -> Self {
+        let manners = Manners { most_delay: 0, capacity: 16 << 20, cuts: false, reset_one_in: 0 };
+        Self::with_manners(0, manners)
+    }
+
+    fn with_manners(seed: u64, manners: Manners) -> Self {
+        let clock = Rc::new(Cell::new(0));
+        let net = Rc::new(RefCell::new(Net::new(seed, manners, clock.clone())));
+        let outside = Port::new(&net);
+        let chance = Seeded::new(!seed);
+        let mut simulation = Self {
+            seed,
+            net,
+            clock,
+            chance,
+            reactors: Vec::new(),
+            outside,
+            peers: Peers::default(),
+        };
+        simulation.add_reactor();
+        simulation
+    }
+
+    /// What it was made with: put it into the message of every assertion.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// From now on, a connection is reset once in `segments` segments; 0 is never.
+    pub fn resets(&mut self, segments: u64) {
+        self.net.borrow_mut().manners.reset_one_in = segments;
+    }
+
+    /// From now on, one direction of a stream holds at most `bytes`, arrived or under way.
+    pub fn capacity(&mut self, bytes: usize) {
+        self.net.borrow_mut().manners.capacity = bytes.max(1);
+    }
+
+    /// From now on, the reactor `index` can have at most `most` sockets.
+    pub fn limit_descriptors(&mut self, index: usize, most: usize) {
+        let port = self.reactors[index].1.number();
+        self.net.borrow_mut().limit_descriptors(port, most);
+    }
+
+    /// Gives `host` its addresses, for all reactors.
+    pub fn name(&mut self, host: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.net.borrow_mut().name(host, addresses.into_iter().collect());
+    }
+
+    /// Adds a reactor to the network, and answers its index.
+    pub fn add_reactor(&mut self) -> usize {
+        self.add_reactor_with(ReactorOptions::default())
+    }
+
+    /// As [`add_reactor`](Self::add_reactor), with options.
+    pub fn add_reactor_with(&mut self, options: ReactorOptions) -> usize {
+        let port = Port::new(&self.net);
+        let random = Random::Seeded(Seeded::new(self.chance.next()));
+        let clock = Clock::simulated(self.clock.clone());
+        let reactor = Reactor::assemble(Network::Simulated(port.clone()), clock, random, options)
+            .expect("a simulated reactor asks the system for nothing");
+        self.reactors.push((reactor, port));
+        self.reactors.len() - 1
+    }
+
+    /// The first reactor.
+    pub fn reactor(&mut self) -> &mut Reactor {
+        &mut self.reactors[0].0
+    }
+
+    /// The reactor with this index.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn reactor_at(&mut self, index: usize) -> &mut Reactor {
+        &mut self.reactors[index].0
+    }
+
+    /// Virtual time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.clock.get())
+    }
+
+    /// Sockets that are open, in all reactors and peers together.
+    pub fn open_sockets(&self) -> usize {
+        self.net.borrow().open_ends()
+    }
+
+    /// A peer that is no reactor: it writes and reads bytes as the test says.
+    ///
+    /// # Errors
+    /// The address is bad. A refused connection shows as [`Peer::was_reset`].
+    pub fn dial(&mut self, address: &str) -> Result<Peer, Error> {
+        let address = match address.parse()? {
+            Endpoint::Address(Address::Tcp(address)) => address,
+            endpoint => {
+                let source = std::io::ErrorKind::Unsupported.into();
+                return Err(Error::Connect { endpoint, source });
+            }
+        };
+        self.dial_address(address)
+    }
+
+    /// As [`dial`](Self::dial), for an address that needs no parsing.
+    ///
+    /// # Errors
+    /// No socket could be had.
+    pub fn dial_address(&mut self, address: SocketAddr) -> Result<Peer, Error> {
+        let stream = network::Stream::bare(&mut self.outside, address)
+            .map_err(|source| Error::Connect { endpoint: address.into(), source })?;
+        Ok(self.peers.add(stream))
+    }
+
+    /// One step: the network moves, and one reactor that has something to do takes a turn. With
+    /// nothing to do now, the clock jumps to the next event. False when there is none.
+    pub fn step(&mut self) -> bool {
+        self.step_until(Nanos::MAX)
+    }
+
+    fn step_until(&mut self, limit: Nanos) -> bool {
+        self.net.borrow_mut().advance();
+        self.peers.pump();
+        let now = self.clock.get();
+        let mut next = self.net.borrow().next_event();
+        let mut able = Vec::new();
+        for (index, (reactor, port)) in self.reactors.iter_mut().enumerate() {
+            let work = match self.net.borrow().has_edges(port.number()) {
+                true => Some(0),
+                false => reactor.next_work(),
+            };
+            match work {
+                Some(at) if at <= now => able.push(index),
+                Some(at) => next = Some(next.map_or(at, |next: Nanos| next.min(at))),
+                None => {}
+            }
+        }
+        if able.is_empty() {
+            // Something centuries away never comes; jumping there would be no simulation.
+            return match next.filter(|&at| at <= limit && at < Nanos::MAX) {
+                None => false,
+                Some(at) => {
+                    self.clock.set(at.max(now));
+                    true
+                }
+            };
+        }
+        let chosen = able[self.chance.below(able.len() as u64) as usize];
+        self.clock.set(now + TURN_COSTS);
+        let turned = self.reactors[chosen].0.turn(Some(Duration::ZERO));
+        assert!(turned.is_ok(), "seed {}: {turned:?}", self.seed);
+        true
+    }
+
+    /// Steps until nothing happens any more within an hour of virtual time, timers included.
+    ///
+    /// # Panics
+    /// If it never settles.
+    pub fn settle(&mut self) {
+        let limit = self.clock.get() + nanos(Duration::from_secs(3600));
+        self.run_within(limit, |_| false);
+    }
+
+    /// Steps until `done`, and answers whether it came to that; false when nothing happens any
+    /// more within an hour of virtual time.
+    ///
+    /// # Panics
+    /// If it never settles.
+    pub fn run_until(&mut self, done: impl FnMut(&mut Self) -> bool) -> bool {
+        let limit = self.clock.get() + nanos(Duration::from_secs(3600));
+        self.run_within(limit, done)
+    }
+
+    /// Steps until nothing happens any more without the clock jumping on: no timer fires that
+    /// was not due already.
+    pub(crate) fn settle_now(&mut self) {
+        for _ in 0..MOST_TURNS {
+            let now = self.clock.get();
+            if !self.step_until(now) {
+                return;
+            }
+        }
+        panic!("seed {}: after a million steps it still does not settle", self.seed);
+    }
+
+    /// Steps for `duration` of virtual time; then the clock stands exactly there, unless turns
+    /// have carried it on.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.clock.get().saturating_add(nanos(duration));
+        self.run_within(end, |simulation| simulation.clock.get() >= end);
+        if self.clock.get() < end {
+            self.clock.set(end);
+        }
+    }
+
+    fn run_within(&mut self, limit: Nanos, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        for _ in 0..MOST_TURNS {
+            if done(self) {
+                return true;
+            }
+            if !self.step_until(limit) {
+                return false;
+            }
+        }
+        panic!("seed {}: after a million steps it still does not settle", self.seed);
+    }
+}

@@ -1,0 +1,702 @@
+//! The network of a simulation: listeners, byte streams and the events under way between their
+//! ends, all moved by one seeded sequence of chances and one virtual clock.
+//!
+//! It keeps the kernel's manners where the reactor relies on them: edges are told once, a short
+//! receive means drained, a full buffer takes a part, a close with unread input resets. It plays
+//! with what the kernel leaves open: when things arrive, and where the stream is cut. Cuts are
+//! chosen by position, never by content.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use bytes::{Buf, BytesMut};
+
+use crate::address::{Address, Endpoint};
+use crate::clock::Nanos;
+use crate::identity::Source;
+use crate::network::Readiness;
+use crate::options::ListenOptions;
+use crate::random::Seeded;
+
+/// The first port that is given to those who ask for port 0.
+const FIRST_FREE_PORT: u16 = 49152;
+
+/// How the network plays with its streams.
+#[derive(Debug, Clone)]
+pub(crate) struct Manners {
+    /// The longest that a segment, a FIN or a connection request is under way.
+    pub(crate) most_delay: Nanos,
+    /// The most that one direction holds, arrived or under way.
+    pub(crate) capacity: usize,
+    /// Whether segments are cut at chance positions.
+    pub(crate) cuts: bool,
+    /// Once in how many segments the connection is reset instead; 0 is never.
+    pub(crate) reset_one_in: u64,
+}
+
+/// Everything that the reactors of one simulation share.
+pub(crate) struct Net {
+    pub(crate) chance: Seeded,
+    pub(crate) manners: Manners,
+    clock: Rc<Cell<Nanos>>,
+    listeners: BTreeMap<SocketAddr, Queue>,
+    /// By a number that is never used again: what is still under way to an end that has gone
+    /// must not reach another.
+    ends: BTreeMap<usize, End>,
+    next_end: usize,
+    under_way: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
+    sequence: u64,
+    next_port: u16,
+    names: BTreeMap<String, Vec<IpAddr>>,
+    /// Edges not yet told, by reactor.
+    edges: Vec<BTreeMap<Source, Readiness>>,
+    /// Descriptors in use, and how many there may be, by reactor.
+    descriptors: Vec<(usize, usize)>,
+}
+
+/// A listening socket and the connections that wait in it.
+struct Queue {
+    port: usize,
+    source: Source,
+    waiting: VecDeque<(usize, SocketAddr)>,
+    backlog: usize,
+}
+
+/// One end of a stream.
+struct End {
+    port: usize,
+    source: Option<Source>,
+    /// The other end; `None` before the connection is made and after that end is closed.
+    other: Option<usize>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    connected: bool,
+    /// Arrived and not yet received.
+    arrived: BytesMut,
+    /// Sent by the other end and not yet arrived.
+    under_way: usize,
+    /// When the last segment towards this end arrives: nothing overtakes it.
+    last_arrival: Nanos,
+    fin_arrived: bool,
+    fin_sent: bool,
+    failure: Option<io::ErrorKind>,
+    /// A send found no room: an edge is owed once there is some.
+    wants_room: bool,
+    reset_on_close: bool,
+    closed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A connection request reaches its listener.
+    Request {
+        end: usize,
+    },
+    Data {
+        to: usize,
+        bytes: Vec<u8>,
+    },
+    Fin {
+        to: usize,
+    },
+    Reset {
+        to: usize,
+    },
+    /// Room in the buffer is told to the sender.
+    Room {
+        end: usize,
+    },
+}
+
+impl Net {
+    pub(crate) fn new(seed: u64, manners: Manners, clock: Rc<Cell<Nanos>>) -> Self {
+        Self {
+            chance: Seeded::new(seed),
+            manners,
+            clock,
+            listeners: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            next_end: 0,
+            under_way: BinaryHeap::new(),
+            sequence: 0,
+            next_port: FIRST_FREE_PORT,
+            names: BTreeMap::new(),
+            edges: Vec::new(),
+            descriptors: Vec::new(),
+        }
+    }
+
+    pub(crate) fn name(&mut self, host: &str, addresses: Vec<IpAddr>) {
+        self.names.insert(host.to_owned(), addresses);
+    }
+
+    pub(crate) fn resolve(&self, endpoint: &Endpoint) -> io::Result<Vec<Address>> {
+        match endpoint {
+            Endpoint::Address(address) => Ok(vec![*address]),
+            Endpoint::Name { host, port } => match self.names.get(host) {
+                Some(addresses) => Ok(addresses
+                    .iter()
+                    .map(|&address| Address::Tcp(SocketAddr::new(address, *port)))
+                    .collect()),
+                None => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
+            },
+        }
+    }
+
+    pub(crate) fn limit_descriptors(&mut self, port: usize, most: usize) {
+        self.descriptors[port].1 = most;
+    }
+
+    pub(crate) fn open_ends(&self) -> usize {
+        self.ends.values().filter(|end| !end.closed).count()
+    }
+
+    /// How long a simulated job (of the thread pool, of the resolver) takes.
+    pub(crate) fn job_delay(&mut self) -> Nanos {
+        self.delay()
+    }
+
+    fn delay(&mut self) -> Nanos {
+        match self.manners.most_delay {
+            0 => 0,
+            most => self.chance.below(most),
+        }
+    }
+
+    fn later(&mut self, at: Nanos, event: Event) {
+        self.sequence += 1;
+        self.under_way.push(Reverse((at, self.sequence, event)));
+    }
+
+    /// When the next event is due.
+    pub(crate) fn next_event(&self) -> Option<Nanos> {
+        self.under_way.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Lets everything happen that is due by now.
+    pub(crate) fn advance(&mut self) {
+        let now = self.clock.get();
+        while self.next_event().is_some_and(|at| at <= now) {
+            if let Some(Reverse((_, _, event))) = self.under_way.pop() {
+                self.happen(event);
+            }
+        }
+    }
+
+    pub(crate) fn has_edges(&self, port: usize) -> bool {
+        !self.edges[port].is_empty()
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Request { end } => self.request(end),
+            Event::Data { to, bytes } => {
+                let Some(end) = self.ends.get_mut(&to) else { return };
+                end.under_way -= bytes.len();
+                if end.closed {
+                    // As TCP answers data for a socket that is gone.
+                    if let Some(other) = end.other {
+                        self.reset_now(other);
+                    }
+                } else if end.failure.is_none() {
+                    end.arrived.extend_from_slice(&bytes);
+                    self.edge(to, |edge| edge.readable = true);
+                }
+            }
+            Event::Fin { to } => {
+                if let Some(end) = self.ends.get_mut(&to) {
+                    end.fin_arrived = true;
+                    self.edge(to, |edge| {
+                        edge.readable = true;
+                        edge.read_closed = true;
+                    });
+                }
+            }
+            Event::Reset { to } => self.reset_now(to),
+            Event::Room { end } => self.edge(end, |edge| edge.writable = true),
+        }
+    }
+
+    /// Tells an edge to the reactor that the end belongs to.
+    fn edge(&mut self, end: usize, mark: impl FnOnce(&mut Readiness)) {
+        let Some(found) = self.ends.get(&end).filter(|end| !end.closed) else { return };
+        let Some(source) = found.source else { return };
+        mark_edge(&mut self.edges[found.port], source, mark);
+    }
+
+    /// Everything that is true of a socket becomes an edge when it is registered, as epoll does.
+    fn edge_of_state(&mut self, index: usize) {
+        let Some(end) = self.ends.get(&index) else { return };
+        let readable = !end.arrived.is_empty() || end.fin_arrived || end.failure.is_some();
+        let (read_closed, failed, writable) =
+            (end.fin_arrived, end.failure.is_some(), end.connected);
+        self.edge(index, |edge| {
+            edge.readable |= readable;
+            edge.writable |= writable;
+            edge.read_closed |= read_closed;
+            edge.failed |= failed;
+        });
+    }
+
+    fn request(&mut self, client: usize) {
+        let Some(end) = self.ends.get(&client) else { return };
+        if end.closed {
+            return;
+        }
+        let (from, to) = (end.local, end.peer);
+        let wildcard = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), to.port());
+        let at = if self.listeners.contains_key(&to) { to } else { wildcard };
+        let room = self.listeners.get(&at).map(|queue| queue.waiting.len() < queue.backlog);
+        match room {
+            Some(true) => {}
+            Some(false) => {
+                // As a full backlog does: the request is dropped, and sent again a second later.
+                let again = self.clock.get() + 1_000_000_000;
+                return self.later(again, Event::Request { end: client });
+            }
+            None => {
+                let end = self.end(client);
+                end.failure = Some(io::ErrorKind::ConnectionRefused);
+                return self.edge(client, |edge| {
+                    edge.readable = true;
+                    edge.writable = true;
+                    edge.failed = true;
+                });
+            }
+        }
+        let Some(queue) = self.listeners.get(&at) else { return };
+        let (port, source) = (queue.port, queue.source);
+        let server =
+            self.insert(End { connected: true, other: Some(client), ..End::new(port, to, from) });
+        let end = self.end(client);
+        end.other = Some(server);
+        end.connected = true;
+        if let Some(queue) = self.listeners.get_mut(&at) {
+            queue.waiting.push_back((server, from));
+        }
+        self.edge(client, |edge| edge.writable = true);
+        mark_edge(&mut self.edges[port], source, |edge| edge.readable = true);
+    }
+
+    /// The reset is there: what had arrived and was not received is gone, as on most systems.
+    fn reset_now(&mut self, index: usize) {
+        let Some(end) = self.ends.get_mut(&index).filter(|end| !end.closed) else { return };
+        end.failure = Some(io::ErrorKind::ConnectionReset);
+        end.arrived.clear();
+        self.edge(index, |edge| {
+            edge.readable = true;
+            edge.writable = true;
+            edge.read_closed = true;
+            edge.failed = true;
+        });
+    }
+
+    /// Sends a segment, a FIN or a reset towards `to`, behind what is under way already.
+    fn towards(&mut self, to: usize, event: Event) {
+        let at = self.clock.get() + self.delay();
+        let end = self.end(to);
+        let at = at.max(end.last_arrival);
+        end.last_arrival = at;
+        self.later(at, event);
+    }
+
+    fn send(&mut self, from: usize, segments: &[IoSlice<'_>]) -> io::Result<usize> {
+        let offered: usize = segments.iter().map(|segment| segment.len()).sum();
+        let end = self.end(from);
+        if let Some(kind) = end.failure {
+            return Err(kind.into());
+        }
+        if end.fin_sent {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let Some(to) = end.other else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let peer = self.end(to);
+        let held = peer.arrived.len() + peer.under_way;
+        let room = self.manners.capacity.saturating_sub(held);
+        if room == 0 && offered > 0 {
+            self.end(from).wants_room = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = offered.min(room);
+        let mut bytes = Vec::with_capacity(taken);
+        for segment in segments {
+            let part = segment.len().min(taken - bytes.len());
+            bytes.extend_from_slice(&segment[..part]);
+        }
+        self.end(from).wants_room |= taken < offered;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let cut = match self.manners.cuts && self.chance.one_in(2) {
+                true => 1 + self.chance.below(rest.len() as u64) as usize,
+                false => rest.len(),
+            };
+            let (segment, behind) = rest.split_at(cut);
+            rest = behind;
+            self.end(to).under_way += segment.len();
+            self.towards(to, Event::Data { to, bytes: segment.to_vec() });
+            if self.manners.reset_one_in > 0 && self.chance.one_in(self.manners.reset_one_in) {
+                self.towards(to, Event::Reset { to });
+                self.towards(from, Event::Reset { to: from });
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn recv(&mut self, index: usize, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
+        let end = self.end(index);
+        if end.arrived.is_empty() {
+            return match end.failure {
+                // Told once; then the socket is at its end, as the kernel has it.
+                Some(io::ErrorKind::NotConnected) => Ok(0),
+                Some(kind) => {
+                    end.failure = Some(io::ErrorKind::NotConnected);
+                    Err(kind.into())
+                }
+                None if end.fin_arrived => Ok(0),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            };
+        }
+        let count = limit.min(end.arrived.len());
+        buffer.extend_from_slice(&end.arrived[..count]);
+        end.arrived.advance(count);
+        if let Some(other) = end.other
+            && std::mem::take(&mut self.end(other).wants_room)
+        {
+            let at = self.clock.get() + self.delay();
+            self.later(at, Event::Room { end: other });
+        }
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self, index: usize) {
+        let end = self.end(index);
+        if end.fin_sent || end.failure.is_some() {
+            return;
+        }
+        end.fin_sent = true;
+        if let Some(to) = end.other {
+            self.towards(to, Event::Fin { to });
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        let end = self.end(index);
+        end.closed = true;
+        let port = end.port;
+        let unread = !end.arrived.is_empty();
+        let (reset, failed, other) = (end.reset_on_close || unread, end.failure, end.other);
+        end.arrived = BytesMut::new();
+        if let Some(source) = end.source {
+            self.edges[port].remove(&source);
+        }
+        self.descriptors[port].0 -= 1;
+        if let Some(to) = other.filter(|_| failed.is_none()) {
+            if reset {
+                self.towards(to, Event::Reset { to });
+            } else {
+                self.shutdown_write(index);
+            }
+        }
+        self.forget_if_over(index);
+    }
+
+    /// An end is forgotten once both are closed; what is still under way then finds nobody.
+    fn forget_if_over(&mut self, index: usize) {
+        let Some(end) = self.ends.get(&index).filter(|end| end.closed) else { return };
+        let other = end.other;
+        if other.is_none_or(|other| self.ends.get(&other).is_none_or(|other| other.closed)) {
+            self.ends.remove(&index);
+            if let Some(other) = other {
+                self.ends.remove(&other);
+            }
+        }
+    }
+
+    fn insert(&mut self, end: End) -> usize {
+        self.next_end += 1;
+        self.ends.insert(self.next_end, end);
+        self.next_end
+    }
+
+    /// The end of a stream that is open.
+    fn end(&mut self, index: usize) -> &mut End {
+        self.ends.get_mut(&index).expect("an end stays until both are closed")
+    }
+
+    fn take_descriptor(&mut self, port: usize) -> io::Result<()> {
+        let (used, most) = &mut self.descriptors[port];
+        if *used >= *most {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        *used += 1;
+        Ok(())
+    }
+
+    fn free_port(&mut self) -> u16 {
+        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_FREE_PORT);
+        self.next_port
+    }
+}
+
+fn mark_edge(
+    edges: &mut BTreeMap<Source, Readiness>,
+    source: Source,
+    mark: impl FnOnce(&mut Readiness),
+) {
+    mark(edges.entry(source).or_insert(Readiness {
+        source,
+        readable: false,
+        writable: false,
+        read_closed: false,
+        failed: false,
+    }));
+}
+
+impl End {
+    fn new(port: usize, local: SocketAddr, peer: SocketAddr) -> Self {
+        Self {
+            port,
+            source: None,
+            other: None,
+            local,
+            peer,
+            connected: false,
+            arrived: BytesMut::new(),
+            under_way: 0,
+            last_arrival: 0,
+            fin_arrived: false,
+            fin_sent: false,
+            failure: None,
+            wants_room: false,
+            reset_on_close: false,
+            closed: false,
+        }
+    }
+}
+
+/// One reactor's access to the network.
+#[derive(Clone)]
+pub(crate) struct Port {
+    net: Rc<RefCell<Net>>,
+    number: usize,
+}
+
+impl Port {
+    pub(crate) fn new(net: &Rc<RefCell<Net>>) -> Self {
+        let mut inner = net.borrow_mut();
+        inner.edges.push(BTreeMap::new());
+        inner.descriptors.push((0, usize::MAX));
+        Self { net: net.clone(), number: inner.edges.len() - 1 }
+    }
+
+    pub(crate) fn net(&self) -> &Rc<RefCell<Net>> {
+        &self.net
+    }
+
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The edges that are there, in an order of the seed's choosing.
+    pub(crate) fn poll(&mut self, ready: &mut Vec<Readiness>) {
+        let mut net = self.net.borrow_mut();
+        let edges = std::mem::take(&mut net.edges[self.number]);
+        let first = ready.len();
+        ready.extend(edges.into_values());
+        net.chance.shuffle(&mut ready[first..]);
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        address: SocketAddr,
+        options: &ListenOptions,
+        source: Source,
+    ) -> io::Result<Listening> {
+        let mut net = self.net.borrow_mut();
+        let mut local = address;
+        while local.port() == 0 || (address.port() == 0 && net.listeners.contains_key(&local)) {
+            local.set_port(net.free_port());
+        }
+        if net.listeners.contains_key(&local) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        net.take_descriptor(self.number)?;
+        let backlog = options.backlog.max(1) as usize;
+        let queue = Queue { port: self.number, source, waiting: VecDeque::new(), backlog };
+        net.listeners.insert(local, queue);
+        Ok(Listening { net: self.net.clone(), local })
+    }
+
+    pub(crate) fn connect(
+        &mut self,
+        address: SocketAddr,
+        bind: Option<SocketAddr>,
+        source: Source,
+    ) -> io::Result<Stream> {
+        let mut net = self.net.borrow_mut();
+        net.take_descriptor(self.number)?;
+        let mut local = bind.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+        if local.port() == 0 {
+            local.set_port(net.free_port());
+        }
+        let end = net.insert(End { source: Some(source), ..End::new(self.number, local, address) });
+        let at = net.clock.get() + net.delay();
+        net.later(at, Event::Request { end });
+        Ok(Stream { net: self.net.clone(), end })
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Port({})", self.number)
+    }
+}
+
+/// One end of a stream, as a socket.
+pub(crate) struct Stream {
+    net: Rc<RefCell<Net>>,
+    end: usize,
+}
+
+impl Stream {
+    pub(crate) fn recv(&mut self, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
+        self.net.borrow_mut().recv(self.end, buffer, limit)
+    }
+
+    pub(crate) fn send(&mut self, segments: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.net.borrow_mut().send(self.end, segments)
+    }
+
+    pub(crate) fn shutdown_write(&mut self) {
+        self.net.borrow_mut().shutdown_write(self.end);
+    }
+
+    pub(crate) fn reset_on_close(&mut self) {
+        self.net.borrow_mut().end(self.end).reset_on_close = true;
+    }
+
+    pub(crate) fn take_error(&mut self) -> Option<io::Error> {
+        let mut net = self.net.borrow_mut();
+        let end = net.end(self.end);
+        match end.failure {
+            None | Some(io::ErrorKind::NotConnected) => None,
+            Some(kind) => {
+                end.failure = Some(io::ErrorKind::NotConnected);
+                Some(kind.into())
+            }
+        }
+    }
+
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.net.borrow().ends[&self.end].local
+    }
+
+    pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
+        let end = &self.net.borrow().ends[&self.end];
+        if end.connected { Ok(end.peer) } else { Err(io::ErrorKind::NotConnected.into()) }
+    }
+
+    pub(crate) fn register(&mut self, source: Source) {
+        let mut net = self.net.borrow_mut();
+        let end = net.end(self.end);
+        let port = end.port;
+        let earlier = end.source.replace(source);
+        if let Some(earlier) = earlier {
+            net.edges[port].remove(&earlier);
+        }
+        net.edge_of_state(self.end);
+    }
+
+    /// A stream of the test's own, which no reactor watches.
+    pub(crate) fn bare(port: &mut Port, address: SocketAddr) -> io::Result<Self> {
+        let stream = port.connect(address, None, Source::Waker)?;
+        port.net.borrow_mut().end(stream.end).source = None;
+        Ok(stream)
+    }
+
+    /// Whether the request is still under way; a refused one is not.
+    pub(crate) fn is_connecting(&self) -> bool {
+        let end = &self.net.borrow().ends[&self.end];
+        !end.connected && end.failure.is_none()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.net.borrow_mut().close(self.end);
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({})", self.end)
+    }
+}
+
+/// A listening socket.
+pub(crate) struct Listening {
+    net: Rc<RefCell<Net>>,
+    local: SocketAddr,
+}
+
+impl Listening {
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(crate) fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
+        let mut net = self.net.borrow_mut();
+        let found = net
+            .listeners
+            .get(&self.local)
+            .and_then(|queue| queue.waiting.front().map(|&(end, peer)| (queue.port, end, peer)));
+        let Some((port, end, peer)) = found else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        net.take_descriptor(port)?;
+        if let Some(queue) = net.listeners.get_mut(&self.local) {
+            queue.waiting.pop_front();
+        }
+        Ok((Stream { net: self.net.clone(), end }, peer))
+    }
+
+    /// Takes the first in the queue and closes it, as a reserve descriptor allows.
+    pub(crate) fn shed(&mut self) -> bool {
+        let mut net = self.net.borrow_mut();
+        let waiting = net
+            .listeners
+            .get_mut(&self.local)
+            .and_then(|queue| queue.waiting.pop_front().map(|(end, _)| (queue.port, end)));
+        if let Some((port, end)) = waiting {
+            net.descriptors[port].0 += 1;
+            net.close(end);
+        }
+        waiting.is_some()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut net = self.net.borrow_mut();
+        let Some(queue) = net.listeners.remove(&self.local) else { return };
+        net.edges[queue.port].remove(&queue.source);
+        net.descriptors[queue.port].0 -= 1;
+        for (end, _) in queue.waiting {
+            net.end(end).reset_on_close = true;
+            net.descriptors[queue.port].0 += 1;
+            net.close(end);
+        }
+    }
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listening({})", self.local)
+    }
+}

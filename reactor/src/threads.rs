@@ -1,0 +1,130 @@
+//! A bounded pool for what would block the loop: names, disks, databases, long computations.
+//! Its threads start when there is work and are joined at shutdown; in a simulation no thread
+//! exists, and a job runs on the loop at a moment of the seed's choosing.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use log::error;
+
+use crate::core::Core;
+use crate::handle::{Handle, Shared};
+use crate::panics::isolate;
+use crate::{Deferred, Error, LOG, Promise};
+
+/// A job and where its result goes; it runs on a pool thread.
+type Job = Box<dyn FnOnce(&Handle) + Send>;
+
+pub(crate) struct Pool {
+    queue: Option<(Sender<Job>, Receiver<Job>)>,
+    threads: Vec<JoinHandle<()>>,
+    most_threads: usize,
+    most_queued: usize,
+    shared: Arc<Shared>,
+    /// Promises of jobs under way, kept here because they may not leave this thread.
+    waiting: slab::Slab<Box<dyn Any>>,
+}
+
+impl Pool {
+    pub(crate) fn new(most_threads: usize, most_queued: usize, shared: Arc<Shared>) -> Self {
+        Self {
+            queue: None,
+            threads: Vec::new(),
+            most_threads: most_threads.max(1),
+            most_queued: most_queued.max(1),
+            shared,
+            waiting: slab::Slab::new(),
+        }
+    }
+
+    /// Queues a job, and starts a thread for it while there may be more of them.
+    fn submit(&mut self, job: Job) -> Result<(), Error> {
+        let most_queued = self.most_queued;
+        let (sender, receiver) = self.queue.get_or_insert_with(|| bounded(most_queued));
+        match sender.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                return Err(Error::PoolFull);
+            }
+        }
+        // As many threads as jobs are queued or running, up to the limit: an idle pool of one
+        // thread serves one caller at a time and never grows.
+        if self.threads.len() < self.most_threads.min(self.waiting.len()) {
+            let (jobs, handle) = (receiver.clone(), Handle::new(&self.shared));
+            match start(self.threads.len(), jobs, handle) {
+                Ok(thread) => self.threads.push(thread),
+                Err(source) if self.threads.is_empty() => return Err(Error::System(source)),
+                Err(source) => error!(target: LOG, "no more threads for the pool: {source}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the jobs under way finish, throws away the queued ones, and joins the threads.
+    pub(crate) fn join(&mut self) {
+        if let Some((sender, receiver)) = self.queue.take() {
+            while receiver.try_recv().is_ok() {}
+            drop(sender);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                error!(target: LOG, "a thread of the pool had died of a panic");
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the seam itself: threads start here")]
+fn start(number: usize, jobs: Receiver<Job>, handle: Handle) -> std::io::Result<JoinHandle<()>> {
+    Builder::new().name(format!("ropewalk-pool-{number}")).spawn(move || {
+        for job in jobs {
+            job(&handle);
+        }
+    })
+}
+
+impl Core {
+    pub(crate) fn defer_to_thread<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Deferred<T> {
+        let (promise, deferred) = self.local.deferred();
+        if self.shutdown.is_over() {
+            promise.fail(Error::Stopped);
+            return deferred;
+        }
+        if let Some(net) = self.network.simulated() {
+            let delay = net.borrow_mut().job_delay();
+            self.call_later(
+                Duration::from_nanos(delay),
+                Box::new(move |_| promise.fire(isolate(job).map_err(Error::Panicked))),
+            );
+            return deferred;
+        }
+        // The promise stays here, under a key; only the key and the result cross threads.
+        let key = self.pool.waiting.insert(Box::new(promise));
+        let submitted = self.pool.submit(Box::new(move |handle| {
+            let result = isolate(job).map_err(Error::Panicked);
+            // A reactor that has gone wants no result.
+            let _ = handle.call_from_thread(move |reactor| {
+                if let Some(promise) = reactor.core_mut().take_promise::<T>(key) {
+                    promise.fire(result);
+                }
+            });
+        }));
+        if let Err(error) = submitted
+            && let Some(promise) = self.take_promise::<T>(key)
+        {
+            promise.fail(error);
+        }
+        deferred
+    }
+
+    fn take_promise<T: 'static>(&mut self, key: usize) -> Option<Promise<T>> {
+        let promise = self.pool.waiting.try_remove(key)?;
+        promise.downcast::<Promise<T>>().ok().map(|promise| *promise)
+    }
+}

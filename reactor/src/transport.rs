@@ -1,0 +1,354 @@
+//! What a callback may ask of the reactor: to write, to close, to wait, to connect, on its own
+//! connection or any other. A transport only takes notes; nothing that it is asked for runs user
+//! code before the callback has returned.
+
+use std::any::TypeId;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use crate::address::{Address, IntoEndpoint};
+use crate::connection::Stage;
+use crate::core::{Alarm, Core};
+use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
+use crate::output::Written;
+use crate::protocol::{Protocol, Reason, layer_of};
+use crate::{ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, TimerId};
+
+/// A connection as its protocol sees it, for as long as a callback runs.
+pub struct Transport<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) id: ConnectionId,
+}
+
+impl Transport<'_> {
+    /// Names this connection; any later callback can reach it by this name.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Any other connection of this reactor, to write to, pause, measure or close; `None` when
+    /// it has gone. Its protocol sees nothing of this but the effects.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
+        match self.core.connections.get(id) {
+            Some(connection) if connection.stage != Stage::Lost => {
+                Some(Transport { core: self.core, id })
+            }
+            _ => None,
+        }
+    }
+
+    // Writing.
+
+    /// Queues `data` to be sent at the end of this turn, behind what is queued already. It is
+    /// never refused while the connection is open; a connection that has more than
+    /// [`output_limit`](ConnectionOptions::output_limit) waiting at the end of a turn is aborted.
+    pub fn write(&mut self, data: &[u8]) -> Written {
+        let Some(connection) = self.core.connections.get_mut(self.id) else {
+            return Written::Gone;
+        };
+        let written = connection.write(data, &mut self.core.outputs);
+        if !connection.in_dirty && written != Written::Gone {
+            connection.in_dirty = true;
+            self.core.dirty.push(self.id);
+        }
+        written
+    }
+
+    /// As [`write`](Self::write); a payload of 16 KiB or more is queued without being copied.
+    pub fn write_bytes(&mut self, data: Bytes) -> Written {
+        let Some(connection) = self.core.connections.get_mut(self.id) else {
+            return Written::Gone;
+        };
+        let written = connection.write_bytes(data, &mut self.core.outputs);
+        if !connection.in_dirty && written != Written::Gone {
+            connection.in_dirty = true;
+            self.core.dirty.push(self.id);
+        }
+        written
+    }
+
+    /// Bytes written and not yet taken by the kernel.
+    pub fn buffered(&self) -> usize {
+        self.core.connections.get(self.id).map_or(0, |connection| connection.buffered())
+    }
+
+    /// What a write would answer now.
+    pub fn writability(&self) -> Written {
+        match self.core.connections.get(self.id) {
+            Some(connection) if connection.takes_output() => connection.judge(),
+            _ => Written::Gone,
+        }
+    }
+
+    // Closing.
+
+    /// Closes in order: what was written is flushed, then the peer sees the end. No more data is
+    /// received; `connection_lost` comes when all is done, or when the peer took nothing for
+    /// [`flush_timeout`](ConnectionOptions::flush_timeout).
+    #[doc(alias = "loseConnection")]
+    pub fn lose_connection(&mut self) {
+        let done =
+            self.core.connections.get(self.id).is_some_and(|connection| connection.read_ended);
+        let reason = if done { Reason::Done } else { Reason::Closed };
+        self.core.lose(self.id, reason, false);
+    }
+
+    /// Closes the sending half once what was written is flushed: the peer sees the end, and its
+    /// own data still arrives here.
+    #[doc(alias = "loseWriteConnection")]
+    pub fn lose_write_connection(&mut self) {
+        if let Some(connection) = self.core.connections.get_mut(self.id)
+            && connection.stage == Stage::Open
+            && !connection.write_closing
+        {
+            connection.write_closing = true;
+            self.core.mark_dirty(self.id);
+        }
+    }
+
+    /// Ends the connection at once: what is buffered is thrown away, and the peer sees a reset.
+    #[doc(alias = "abortConnection")]
+    pub fn abort_connection(&mut self) {
+        self.core.abort(self.id, Reason::Aborted);
+    }
+
+    /// Whether the connection is on its way out: it delivers nothing and takes nothing more.
+    pub fn is_closing(&self) -> bool {
+        self.core.connections.get(self.id).is_none_or(|connection| connection.stage != Stage::Open)
+    }
+
+    // Reading.
+
+    /// No more `data_received` until [`resume_reading`](Self::resume_reading): what arrives waits
+    /// in the kernel, and the peer is slowed down by TCP itself.
+    #[doc(alias = "pauseProducing")]
+    pub fn pause_reading(&mut self) {
+        if let Some(connection) = self.core.connections.get_mut(self.id) {
+            connection.paused = true;
+        }
+    }
+
+    /// Reads again. What `data_received` left in its buffer when it paused is delivered again,
+    /// whether or not more has arrived; so is a FIN that came meanwhile.
+    #[doc(alias = "resumeProducing")]
+    pub fn resume_reading(&mut self) {
+        self.core.resume_reading(self.id);
+    }
+
+    /// Whether reading is paused by [`pause_reading`](Self::pause_reading).
+    pub fn is_reading_paused(&self) -> bool {
+        self.core.connections.get(self.id).is_some_and(|connection| connection.paused)
+    }
+
+    // Addresses and options.
+
+    /// The other end's address; it stays readable in `connection_lost`.
+    #[doc(alias = "getPeer")]
+    pub fn peer(&self) -> Address {
+        match (self.core.connections.get(self.id), &self.core.departed) {
+            (Some(connection), _) => connection.peer,
+            (None, Some(departed)) if departed.id == self.id => departed.peer,
+            (None, _) => UNKNOWN,
+        }
+    }
+
+    /// This end's address; it stays readable in `connection_lost`.
+    #[doc(alias = "getHost")]
+    pub fn host(&self) -> Address {
+        match (self.core.connections.get(self.id), &self.core.departed) {
+            (Some(connection), _) => connection.stream.local_address().unwrap_or(UNKNOWN),
+            (None, Some(departed)) if departed.id == self.id => departed.host.unwrap_or(UNKNOWN),
+            (None, _) => UNKNOWN,
+        }
+    }
+
+    /// Changes marks and limits of this connection. Socket options keep what they were.
+    pub fn set_options(&mut self, options: ConnectionOptions) {
+        if let Some(connection) = self.core.connections.get_mut(self.id) {
+            connection.options = Rc::new(options);
+            self.core.mark_dirty(self.id);
+        }
+    }
+
+    /// The marks and limits of this connection.
+    pub fn options(&self) -> ConnectionOptions {
+        self.core
+            .connections
+            .get(self.id)
+            .map_or_else(ConnectionOptions::default, |connection| (*connection.options).clone())
+    }
+
+    // Time and chance.
+
+    /// The monotonic clock, read once a turn; virtual in a simulation.
+    #[doc(alias = "seconds")]
+    pub fn now(&self) -> Instant {
+        self.core.clock.instant()
+    }
+
+    /// The wall clock; virtual in a simulation.
+    pub fn wall_clock(&self) -> SystemTime {
+        self.core.clock.wall()
+    }
+
+    /// Fills `bytes` with random numbers: secure ones in production, replayed in a simulation.
+    ///
+    /// # Errors
+    /// The system's, if it has none to give; then nothing that needs a secret must go on.
+    pub fn random(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
+        self.core.random.fill(bytes)
+    }
+
+    /// Calls `call` with this connection's protocol after `delay`, unless the connection has gone
+    /// by then. Never runs inside this call, even with a delay of zero. `P` is the protocol's
+    /// type, or that of a layer inside it; for any other type the call is dropped with a log line.
+    ///
+    /// The delay counts from the beginning of this turn.
+    #[doc(alias = "callLater")]
+    pub fn call_later<P: Protocol>(
+        &mut self,
+        delay: Duration,
+        call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static,
+    ) -> TimerId {
+        let call = typed::<P>(call);
+        let alarm = Alarm::Protocol(self.id, call);
+        let timer = self.core.timers.insert(self.core.clock.after(delay), alarm);
+        match self.core.connections.get_mut(self.id) {
+            Some(connection) if connection.stage != Stage::Lost => {
+                connection.own_timer(timer, |timer| self.core.timers.deadline(timer).is_some());
+            }
+            _ => drop(self.core.cancel(timer)),
+        }
+        timer
+    }
+
+    /// Cancels a timer; false when it has fired or was cancelled before.
+    pub fn cancel(&mut self, timer: TimerId) -> bool {
+        self.core.cancel(timer)
+    }
+
+    /// Moves a timer to `delay` from now; false when it has fired or was cancelled.
+    pub fn reset(&mut self, timer: TimerId, delay: Duration) -> bool {
+        self.core.reset(timer, delay)
+    }
+
+    // The rest of the reactor.
+
+    /// As [`Reactor::listen`](crate::Reactor::listen).
+    ///
+    /// # Errors
+    /// The address is bad, in use, or not permitted.
+    pub fn listen(
+        &mut self,
+        endpoint: impl IntoEndpoint,
+        factory: impl Factory,
+    ) -> Result<ListenerId, Error> {
+        self.listen_with(ListenOptions::default(), endpoint, factory)
+    }
+
+    /// As [`listen`](Self::listen), with options.
+    ///
+    /// # Errors
+    /// The address is bad, in use, or not permitted.
+    pub fn listen_with(
+        &mut self,
+        options: ListenOptions,
+        endpoint: impl IntoEndpoint,
+        factory: impl Factory,
+    ) -> Result<ListenerId, Error> {
+        self.core.listen(endpoint.into_endpoint()?, Box::new(factory), options)
+    }
+
+    /// As [`Reactor::connect`](crate::Reactor::connect).
+    pub fn connect(
+        &mut self,
+        endpoint: impl IntoEndpoint,
+        factory: impl Factory,
+    ) -> Deferred<ConnectionId> {
+        self.connect_with(ConnectOptions::default(), endpoint, factory)
+    }
+
+    /// As [`connect`](Self::connect), with options.
+    pub fn connect_with(
+        &mut self,
+        options: ConnectOptions,
+        endpoint: impl IntoEndpoint,
+        factory: impl Factory,
+    ) -> Deferred<ConnectionId> {
+        self.core.connect(endpoint.into_endpoint(), Box::new(factory), options)
+    }
+
+    /// Calls `call` with this connection's protocol and the result of `deferred`, once it is
+    /// there; if the connection has gone by then, the result is dropped.
+    pub fn when<P: Protocol, T: 'static>(
+        &mut self,
+        deferred: Deferred<T>,
+        call: impl FnOnce(&mut P, &mut Transport<'_>, Result<T, Error>) + 'static,
+    ) {
+        let id = self.id;
+        deferred.then(move |reactor, result| {
+            reactor.with_protocol::<P, _>(id, move |protocol, transport| {
+                call(protocol, transport, result);
+            });
+        });
+    }
+
+    /// Runs a future on the loop; see [`Reactor::spawn`](crate::Reactor::spawn).
+    pub fn spawn<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Deferred<T> {
+        self.core.local.spawn(future)
+    }
+
+    /// Runs `job` on the thread pool; see
+    /// [`Reactor::defer_to_thread`](crate::Reactor::defer_to_thread).
+    #[doc(alias = "deferToThread")]
+    pub fn defer_to_thread<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Deferred<T> {
+        self.core.defer_to_thread(job)
+    }
+
+    /// What futures and shared state of this thread may keep of the reactor.
+    pub fn local(&self) -> Local {
+        self.core.local.clone()
+    }
+
+    /// What other threads may keep of the reactor.
+    pub fn handle(&self) -> Handle {
+        Handle::new(&self.core.shared)
+    }
+
+    /// Asks the reactor to stop in order, once this callback has returned.
+    pub fn stop(&mut self) {
+        self.core.shutdown.request();
+    }
+}
+
+/// What an address reads as when its connection has long gone.
+const UNKNOWN: Address = Address::Tcp(std::net::SocketAddr::V4(std::net::SocketAddrV4::new(
+    std::net::Ipv4Addr::UNSPECIFIED,
+    0,
+)));
+
+type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
+
+/// Wraps a call that names its protocol's type, to be made with a protocol of unknown type.
+fn typed<P: Protocol>(call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static) -> ProtocolCall {
+    Box::new(move |protocol, transport| match downcast::<P>(protocol) {
+        Some(protocol) => call(protocol, transport),
+        None => log::error!(
+            target: crate::LOG,
+            "{}: a call was set for a {}, which its protocol is not",
+            transport.peer(),
+            std::any::type_name::<P>(),
+        ),
+    })
+}
+
+/// The layer of type `P` of a protocol.
+pub(crate) fn downcast<P: Protocol>(protocol: &mut dyn Protocol) -> Option<&mut P> {
+    layer_of(protocol, TypeId::of::<P>())?.downcast_mut()
+}

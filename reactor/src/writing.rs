@@ -1,0 +1,103 @@
+//! Output: one send a connection and turn, then the marks are judged by what is left.
+
+use std::io;
+
+use log::warn;
+
+use crate::connection::{Intake, Stage};
+use crate::core::Core;
+use crate::output::Sent;
+use crate::protocol::Reason;
+use crate::{ConnectionId, LOG, Reactor};
+
+impl Reactor {
+    /// Step 7: sends what was written in this turn, in one call a connection, judges the marks by
+    /// what is left, and drives closing connections on.
+    pub(crate) fn flush(&mut self) {
+        for id in std::mem::take(&mut self.core.dirty) {
+            self.flush_connection(id);
+        }
+    }
+
+    fn flush_connection(&mut self, id: ConnectionId) {
+        let core = &mut self.core;
+        let Some(connection) = core.connections.get_mut(id) else { return };
+        connection.in_dirty = false;
+        if connection.stage == Stage::Lost {
+            return;
+        }
+        if connection.writable
+            && let Some(output) = &mut connection.output
+        {
+            let sent = output.send(&mut connection.stream);
+            connection.progressed |= !matches!(sent, Ok(Sent::Blocked));
+            match sent {
+                Ok(Sent::All) => {
+                    if let Some(output) = connection.output.take() {
+                        core.outputs.give_back(output);
+                    }
+                }
+                // One call a turn: the rest has its turn in the next one.
+                Ok(Sent::Some) => core.mark_dirty(id),
+                Ok(Sent::Blocked) => connection.writable = false,
+                Err(failure) => return core.send_failed(id, failure),
+            }
+        }
+        self.judge_marks(id);
+        self.core.drive_closing(id);
+    }
+
+    fn judge_marks(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let (buffered, options) = (connection.buffered(), &connection.options);
+        if connection.stage != Stage::Open {
+            return;
+        }
+        if buffered > options.output_limit {
+            let reason = Reason::OutputLimit(options.output_limit);
+            warn!(target: LOG, "{}: {reason}", connection.peer);
+            return self.core.abort(id, reason);
+        }
+        let (above, below) =
+            (buffered > options.high_water_mark, buffered <= options.low_water_mark);
+        if buffered > options.stop_reading_mark {
+            connection.throttled = true;
+        } else if connection.throttled && below {
+            connection.throttled = false;
+            self.core.mark_ready(id);
+        }
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if above && !connection.producer_paused {
+            connection.producer_paused = true;
+            self.callback(id, |protocol, transport| {
+                protocol.pause_producing(transport);
+                Ok(())
+            });
+        } else if below && connection.producer_paused {
+            connection.producer_paused = false;
+            self.callback(id, |protocol, transport| {
+                protocol.resume_producing(transport);
+                Ok(())
+            });
+        }
+    }
+}
+
+impl Core {
+    /// The peer takes nothing more. What it had sent before may still be read; then it is lost.
+    pub(crate) fn send_failed(&mut self, id: ConnectionId, failure: io::Error) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.broken = true;
+        connection.readable = true;
+        if let Some(output) = connection.output.take() {
+            self.garbage.push(output);
+        }
+        let held = connection.intake() == Intake::Hold;
+        connection.reason = Some(Box::new(Reason::from_io(failure)));
+        if held {
+            self.finish(id);
+        } else {
+            self.mark_ready(id);
+        }
+    }
+}
