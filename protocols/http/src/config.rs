@@ -14,8 +14,6 @@ const MAX_HEADERS: usize = 100;
 const MAX_BODY: u64 = 1024 * 1024;
 /// Keeping a connection alive is cheaper than reading on: 64 KiB is one round trip on a LAN.
 const MAX_DRAIN: u64 = 64 * 1024;
-/// Two heads' worth, or some 500 small requests.
-const MAX_PIPELINED: usize = 64 * 1024;
 /// nginx's `keepalive_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Half of nginx's `client_header_timeout`, for the whole head.
@@ -35,7 +33,6 @@ pub struct Config {
     pub(crate) max_headers: usize,
     pub(crate) max_body: u64,
     pub(crate) max_drain: u64,
-    pub(crate) max_pipelined: usize,
     pub(crate) idle_timeout: Duration,
     pub(crate) head_timeout: Duration,
     pub(crate) body_timeout: Duration,
@@ -54,7 +51,6 @@ impl Default for Config {
             max_headers: MAX_HEADERS,
             max_body: MAX_BODY,
             max_drain: MAX_DRAIN,
-            max_pipelined: MAX_PIPELINED,
             idle_timeout: IDLE_TIMEOUT,
             head_timeout: HEAD_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
@@ -97,9 +93,6 @@ impl Config {
         /// Bytes of a body nobody reads that are read and thrown away to keep the connection alive
         /// (64 KiB). Above it the connection is closed after the response.
         max_drain: u64;
-        /// Bytes of later requests that wait while one is being answered (64 KiB). Above it the
-        /// server stops reading until the answer is complete.
-        max_pipelined: usize;
         /// How long a connection may stay open between requests (75 s); then it is closed.
         idle_timeout: Duration;
         /// How long a head may take, from its first byte to its last (30 s); then 408.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Headers, Status};
+use crate::{Headers, LOG, Status};
 
 /// The content type of [`Response::text`].
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -122,7 +122,7 @@ impl Response {
             _ => {}
         }
         if !self.headers.append(name, value) {
-            log::warn!("a header field that could split the response was dropped: {name:?}");
+            log::warn!(target: LOG, "a header field that could split the response was dropped: {name:?}");
         }
         self
     }

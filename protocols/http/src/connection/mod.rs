@@ -101,6 +101,8 @@ pub(crate) struct Connection {
     body_paused: bool,
     /// Whether the peer has closed its side.
     input_ended: bool,
+    /// Whether the last response ends with the connection.
+    is_close_delimited: bool,
     /// Bytes of the current body so far, and how many it may have.
     body_received: u64,
     body_limit: u64,
@@ -112,6 +114,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub(crate) fn new(config: Arc<Config>) -> Self {
         Self {
             config,
@@ -123,6 +129,7 @@ impl Connection {
             expects_continue: false,
             body_paused: false,
             input_ended: false,
+            is_close_delimited: false,
             body_received: 0,
             body_limit: u64::MAX,
             drained: 0,
@@ -189,6 +196,42 @@ impl Connection {
         self.sending == Sending::Awaited
     }
 
+    /// Whether the response has begun and what is written of its body goes out.
+    pub(crate) fn takes_body(&self) -> bool {
+        matches!(self.sending, Sending::Exact { .. } | Sending::Chunked | Sending::UntilClose)
+    }
+
+    /// Whether the response that was begun, and perhaps cut, ends with the connection.
+    pub(crate) fn is_close_delimited(&self) -> bool {
+        self.is_close_delimited
+    }
+
+    /// The length of the current body, before any of it was received; `None` if it is chunked.
+    pub(crate) fn body_length(&self) -> Option<u64> {
+        match &self.receiving {
+            Receiving::Exact { left } => Some(*left + self.body_received),
+            Receiving::Chunked(_) => None,
+            _ => Some(self.body_received),
+        }
+    }
+
+    /// Whether the peer has closed its side.
+    pub(crate) fn input_ended(&self) -> bool {
+        self.input_ended
+    }
+
+    /// Whether nothing of a request is here, nor of a response.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.receiving, Receiving::Head { .. })
+            && self.sending == Sending::Idle
+            && self.output.is_empty()
+    }
+
+    /// Whether the handler takes no body for now.
+    pub(crate) fn is_body_paused(&self) -> bool {
+        self.body_paused
+    }
+
     /// Whether the request has a body that is not all in.
     pub(crate) fn expects_body(&self) -> bool {
         match &self.receiving {
@@ -198,9 +241,9 @@ impl Connection {
         }
     }
 
-    /// Bytes of the current body so far.
+    /// Bytes of the current body so far, those thrown away included.
     pub(crate) fn body_received(&self) -> u64 {
-        self.body_received
+        self.body_received + self.drained
     }
 
     /// The number of the current exchange; each request has another.

@@ -5,8 +5,6 @@ use bytes::Bytes;
 
 /// Bodies of this size and more are not copied; the reactor sends them vectored.
 const QUEUED_FROM: usize = 16 * 1024;
-/// Above this an emptied buffer goes back to the allocator.
-const SPARE_CAPACITY: usize = 64 * 1024;
 
 /// Output in order: `queue`, then `tail`.
 #[derive(Debug, Default)]
@@ -17,6 +15,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Bytes for which memory is held.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.tail.capacity() + self.queue.capacity()
+    }
+
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.queued + self.tail.len()
@@ -53,18 +57,17 @@ impl Output {
         }
     }
 
-    /// The empty buffer for the next connection that is busy; this one keeps nothing.
+    /// The empty buffer, for the next connection that is busy; this one keeps nothing.
     pub(crate) fn release(&mut self) -> Vec<u8> {
         debug_assert!(self.is_empty());
         self.queue = Vec::new();
-        let tail = std::mem::take(&mut self.tail);
-        if tail.capacity() <= SPARE_CAPACITY { tail } else { Vec::new() }
+        std::mem::take(&mut self.tail)
     }
 
     /// Takes a buffer to write into, if there is none yet.
-    pub(crate) fn lend(&mut self, spare: impl FnOnce() -> Vec<u8>) {
+    pub(crate) fn lend(&mut self, spare: Vec<u8>) {
         if self.tail.capacity() == 0 {
-            self.tail = spare();
+            self.tail = spare;
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::codec::encode::{write_content_length, write_field, write_fields, writ
 use crate::codec::{write_chunk, write_chunk_size, write_last_chunk};
 use crate::date::date_line;
 use crate::response::Body;
-use crate::{Error, Headers, Method, Response, Status, Version};
+use crate::{Error, Headers, LOG, Method, Response, Status, Version};
 
 /// A head with the fields of most responses: status line 17, Date 37, Content-Type 41,
 /// Content-Length 25, Connection 24, with room for some more.
@@ -63,6 +63,7 @@ impl Connection {
                 None => Sending::UntilClose,
             }
         };
+        self.is_close_delimited = self.sending == Sending::UntilClose;
         // A client that is answered while it waits for its 100 may send the body or not: nobody
         // can tell what its next bytes are.
         self.keep_alive &= !response.close
@@ -116,7 +117,7 @@ impl Connection {
             Sending::Exact { left: 0 } | Sending::Bodiless => {}
             Sending::UntilClose => self.keep_alive = false,
             Sending::Exact { left } => {
-                log::warn!("a response ended {left} bytes before its announced length");
+                log::warn!(target: LOG, "a response ended {left} bytes before its announced length");
                 self.keep_alive = false;
             }
             Sending::Chunked => write_last_chunk(&mut self.output.tail, trailers),
@@ -207,6 +208,6 @@ impl Connection {
 
 fn warn_of_excess(excess: usize) {
     if excess > 0 {
-        log::warn!("{excess} bytes beyond a response's announced length were dropped");
+        log::warn!(target: LOG, "{excess} bytes beyond a response's announced length were dropped");
     }
 }
