@@ -150,7 +150,10 @@ impl Service {
                     config = config.max_body(limit);
                 }
                 let config = Arc::new(config);
-                bind(reactor, listen, || http::HttpServer::with_config(config.clone(), http::Echo))
+                bind(reactor, listen, || {
+                    let config = config.clone();
+                    move |_| http::HttpServer::with_config(config.clone(), http::Echo)
+                })
             }
             Self::Amqp(_) | Self::Line(_) | Self::Echo(_) => {
                 Err(Error::Other("this service is not built in yet".into()))
