@@ -14,8 +14,9 @@ pub const MAX_TABLE_DEPTH: usize = 64;
 
 /// How many fields and elements a table may have, those of nested ones included.
 ///
-/// The smallest field takes two octets, so that a frame of 128 KiB can hold this many at the
-/// very most: only with larger frames does it limit anything.
+/// The smallest field takes two octets (a name of none, and `V`), so that a table in a frame of
+/// 128 KiB has no more fields than this; of elements of arrays, which may take one octet each,
+/// it allows half as many as would fit. It bounds what larger frames may hold.
 pub const MAX_TABLE_FIELDS: usize = 65_536;
 
 /// Why a table or an array is refused.
