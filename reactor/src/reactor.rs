@@ -144,9 +144,10 @@ impl Reactor {
         let limit = if core.is_busy() {
             Some(Duration::ZERO)
         } else {
-            let now = core.clock.look();
+            // The turn may have taken a while; the clock is read again only if that matters.
             let next = core.timers.next_deadline();
-            let next = next.map(|deadline| Duration::from_nanos(deadline.saturating_sub(now)));
+            let next = next
+                .map(|deadline| Duration::from_nanos(deadline.saturating_sub(core.clock.look())));
             match (limit, next) {
                 (Some(limit), Some(next)) => Some(limit.min(next)),
                 (limit, next) => limit.or(next),
@@ -292,6 +293,9 @@ impl Drop for Reactor {
         let _ = isolate(|| drop(calls));
         let calls = self.core.shared.close();
         let _ = isolate(|| drop(calls));
+        for promise in self.core.pool.take_waiting() {
+            let _ = isolate(|| drop(promise));
+        }
         for task in self.core.tasks.take_all() {
             let _ = isolate(|| drop(task));
         }
