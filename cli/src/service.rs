@@ -2,9 +2,10 @@
 //! it begins to listen.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
-use ropewalk::{Address, Endpoint, Error, Factory, Reactor};
+use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http};
 use serde::Deserialize;
 
 /// One of the servers, with its options.
@@ -53,6 +54,10 @@ pub(crate) struct Http {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    /// The largest body that is gathered before it is answered; larger ones are streamed
+    /// [default: 1048576]
+    #[arg(long, value_name = "BYTES")]
+    max_body: Option<u64>,
 }
 
 /// Options of the line server.
@@ -139,10 +144,20 @@ impl Service {
             chosen => chosen,
         };
         match self {
-            Self::Amqp(_) => todo_amqp(reactor, listen),
-            Self::Http(_) => todo_amqp(reactor, listen),
-            Self::Line(_) => todo_amqp(reactor, listen),
-            Self::Echo(_) => todo_amqp(reactor, listen),
+            Self::Http(options) => {
+                let mut config = http::Config::default();
+                if let Some(limit) = options.max_body {
+                    config = config.max_body(limit);
+                }
+                let config = Arc::new(config);
+                bind(reactor, listen, || {
+                    let config = config.clone();
+                    move |_| http::HttpServer::with_config(config.clone(), http::Echo)
+                })
+            }
+            Self::Amqp(_) | Self::Line(_) | Self::Echo(_) => {
+                Err(Error::Other("this service is not built in yet".into()))
+            }
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Reactor {
     readiness: Vec<Readiness>,
     /// Every connection reads through this one.
     pub(crate) read_buffer: BytesMut,
+    /// An emptied list, kept for its allocation.
+    pub(crate) spare: Vec<ConnectionId>,
     /// A turn is under way: another one inside it is refused.
     pub(crate) turning: bool,
 }
@@ -94,6 +96,7 @@ impl Reactor {
             },
             readiness: Vec::new(),
             read_buffer: BytesMut::new(),
+            spare: Vec::new(),
             turning: false,
         })
     }
@@ -144,10 +147,10 @@ impl Reactor {
         let limit = if core.is_busy() {
             Some(Duration::ZERO)
         } else {
-            // The turn may have taken a while; the clock is read again only if that matters.
+            core.clock.expire(); // the last turn may have taken a while
             let next = core.timers.next_deadline();
             let next = next
-                .map(|deadline| Duration::from_nanos(deadline.saturating_sub(core.clock.look())));
+                .map(|deadline| Duration::from_nanos(deadline.saturating_sub(core.clock.now())));
             match (limit, next) {
                 (Some(limit), Some(next)) => Some(limit.min(next)),
                 (limit, next) => limit.or(next),
@@ -155,7 +158,7 @@ impl Reactor {
         };
         let polled = core.network.poll(&mut self.readiness, limit);
         core.shared.wake_up();
-        core.clock.look();
+        core.clock.expire();
         polled.map_err(Error::System)
     }
 
@@ -195,6 +198,9 @@ impl Reactor {
     /// Step 3: timers that are due, in order. One that is set meanwhile, even for now, waits for
     /// the next turn.
     fn fire_timers(&mut self) {
+        if self.core.timers.len() == 0 {
+            return;
+        }
         let now = self.core.clock.now();
         let turn = self.core.timers.begin_turn();
         while let Some((_, alarm)) = self.core.timers.pop_due(now, turn) {

@@ -59,9 +59,9 @@ impl Server {
 
     /// Sends it a signal by name, as in `kill -TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]);
-        let mut status = status;
-        assert!(status.status().expect("kill is everywhere").success());
+        let process = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &process]).status();
+        assert!(status.expect("kill is everywhere").success());
     }
 
     /// Waits for its end.
