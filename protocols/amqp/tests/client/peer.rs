@@ -16,11 +16,11 @@ use ropewalk_amqp::codec::{
 };
 use ropewalk_reactor::{ConnectionId, Protocol, Reason, Result, Simulation, Transport};
 
-pub const ADDRESS: &str = "10.0.0.1:5672";
-pub const URI: &str = "amqp://guest:guest@10.0.0.1:5672/%2f";
+pub(crate) const ADDRESS: &str = "10.0.0.1:5672";
+pub(crate) const URI: &str = "amqp://guest:guest@10.0.0.1:5672/%2f";
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message {
+pub(crate) struct Message {
     pub exchange: String,
     pub routing_key: String,
     pub properties: Vec<u8>,
@@ -29,14 +29,14 @@ pub struct Message {
 }
 
 #[derive(Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     pub ready: VecDeque<Message>,
     /// Exclusive to this connection.
     pub owner: Option<ConnectionId>,
 }
 
 /// What the broker knows; the test's to read and to change.
-pub struct State {
+pub(crate) struct State {
     /// `channel method`, with what matters of the arguments, as it came.
     pub heard: Vec<String>,
     /// Methods that are answered with `channel.close` of this code and text, so many times.
@@ -81,10 +81,10 @@ struct Consumer {
     no_ack: bool,
 }
 
-pub type Shared = Rc<RefCell<State>>;
+pub(crate) type Shared = Rc<RefCell<State>>;
 
 /// Starts the broker on the simulation's reactor `index`.
-pub fn start(simulation: &mut Simulation, index: usize) -> Shared {
+pub(crate) fn start(simulation: &mut Simulation, index: usize) -> Shared {
     let state = Rc::new(RefCell::new(State {
         heard: Vec::new(),
         refused: BTreeMap::new(),
@@ -110,20 +110,20 @@ pub fn start(simulation: &mut Simulation, index: usize) -> Shared {
 }
 
 /// Sends frames to the client on the newest connection.
-pub fn say(simulation: &mut Simulation, index: usize, state: &Shared, frames: &[u8]) {
+pub(crate) fn say(simulation: &mut Simulation, index: usize, state: &Shared, frames: &[u8]) {
     let id = *state.borrow().links.last().expect("a connection");
     let mut transport = simulation.reactor_at(index).connection(id).expect("it lives");
     transport.write(frames);
 }
 
-pub fn method(channel: u16, method: &impl EncodeMethod) -> Vec<u8> {
+pub(crate) fn method(channel: u16, method: &impl EncodeMethod) -> Vec<u8> {
     let mut out = Vec::new();
     Encoder::new().frames_to(&mut out, 0).method(channel, method);
     out
 }
 
 /// One connection to the broker.
-pub struct Peer {
+pub(crate) struct Peer {
     state: Shared,
     session: u64,
     has_greeted: bool,
@@ -200,7 +200,7 @@ impl Protocol for Peer {
 
 impl State {
     /// What was heard since the last call, without the greeting.
-    pub fn take_heard(&mut self) -> Vec<String> {
+    pub(crate) fn take_heard(&mut self) -> Vec<String> {
         let heard = std::mem::take(&mut self.heard);
         heard.into_iter().filter(|line| !line.starts_with("0 connection.")).collect()
     }
@@ -534,7 +534,7 @@ impl State {
     }
 
     /// Puts a message into the queues that it belongs to; whether there was any.
-    pub fn route(&mut self, message: Message) -> bool {
+    pub(crate) fn route(&mut self, message: Message) -> bool {
         let mut to: BTreeSet<String> = BTreeSet::new();
         if message.exchange.is_empty() {
             to.insert(message.routing_key.clone());
