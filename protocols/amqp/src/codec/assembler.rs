@@ -87,7 +87,7 @@ impl Assembler {
     /// Takes the channel's next frame, and returns a command once it is whole.
     ///
     /// A heartbeat belongs to no channel and counts as any frame that is not expected.
-    #[inline]
+    #[inline(always)]
     pub fn push<'a>(&'a mut self, frame: Frame<'a>) -> Result<Option<Command<'a>>> {
         // Unless it turns out otherwise below: so an error leaves no half of a command.
         match (mem::replace(&mut self.state, State::Method), frame.kind) {
@@ -121,6 +121,7 @@ impl Assembler {
         }
     }
 
+    #[inline(always)]
     fn method<'a>(&mut self, payload: Payload<'a>) -> Result<Option<Command<'a>>> {
         let Payload::Borrowed(payload) = payload else {
             return Err(Error::ExpectedMethod); // only bodies are ever shared
@@ -138,6 +139,7 @@ impl Assembler {
         Ok(None)
     }
 
+    #[inline(always)]
     fn header(&mut self, method: MethodId, payload: &[u8]) -> Result<Option<Command<'_>>> {
         let ContentHeader { class_id, weight, body_size, properties } =
             ContentHeader::decode(payload)?;
@@ -162,6 +164,7 @@ impl Assembler {
         Ok(None)
     }
 
+    #[inline(always)]
     fn body<'a>(
         &'a mut self,
         method: MethodId,
@@ -191,6 +194,7 @@ impl Assembler {
     ///
     /// Room grows with what has come, twofold at most, and never beyond what was announced: a
     /// peer that announces 128 MiB and sends an octet has one octet of room.
+    #[inline(never)]
     fn gather(&mut self, piece: &[u8], remaining: u64) {
         let needed = self.body.len() + piece.len();
         if needed > self.body.capacity() {
@@ -201,7 +205,7 @@ impl Assembler {
         self.body.extend_from_slice(piece);
     }
 
-    #[inline]
+    #[inline(always)]
     fn complete<'a>(&'a mut self, body: Payload<'a>) -> Result<Option<Command<'a>>> {
         let (method, properties) = self.held.split_at(self.method_len);
         let properties = match self.large_properties.take() {

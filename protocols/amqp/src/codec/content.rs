@@ -22,6 +22,7 @@ pub(super) const FIXED_LEN: usize = 12;
 impl<'a> ContentHeader<'a> {
     /// Reads the payload of a header frame; fails if it is too short. The properties are not
     /// looked at.
+    #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<ContentHeader<'a>> {
         let Some((&fixed, properties)) = payload.split_first_chunk::<FIXED_LEN>() else {
             return Err(Error::unknown_frame(FrameKind::Header, payload));
@@ -36,6 +37,7 @@ impl<'a> ContentHeader<'a> {
     }
 
     /// Appends the payload of a header frame.
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.class_id.to_be_bytes());
         out.extend_from_slice(&self.weight.to_be_bytes());

@@ -55,7 +55,7 @@ pub enum Error {
         /// The arguments; no more of them than a reply-text can show.
         arguments: Box<[u8]>,
     },
-    /// 501: a shortstr of a method without content is not UTF-8.
+    /// 501: a shortstr of a client's method, but for `basic.publish`, is not UTF-8.
     MalformedUtf8,
     /// 502: a field table in a method's arguments is refused.
     MalformedTable {

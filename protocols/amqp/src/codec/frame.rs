@@ -137,6 +137,9 @@ impl<'d> Frames<'d> {
     /// A heartbeat has channel 0 and no payload; content has another channel; a method may have
     /// either. After [`Error::FrameTooLarge`] and [`Error::InvalidFrameEnd`] there is no telling
     /// where the next frame begins; after any other error there is.
+    // In line, as all on the way of a message is: what it returns then stays in registers, and a
+    // publish is read in a third of the time.
+    #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
         let input = &self.data[self.consumed..];
         let Some(&[kind, c1, c0, s3, s2, s1, s0]) = input.first_chunk() else {
@@ -157,8 +160,7 @@ impl<'d> Frames<'d> {
         self.consumed += end + 1;
         let payload = &self.data[start + HEAD_LEN..start + end];
         if marker != FRAME_END {
-            let payload = Snippet::of(payload);
-            return Err(Error::InvalidFrameEnd { kind, payload, marker });
+            return Err(wrong_end(kind, payload, marker));
         }
         let kind = match (kind, channel) {
             (1, _) => FrameKind::Method,
@@ -181,6 +183,7 @@ impl<'d> Frames<'d> {
     }
 
     /// Splits the payload of the frame just consumed off the input buffer.
+    #[inline(never)]
     fn take_last(&mut self, len: usize) -> Bytes {
         let before = self.consumed - 1 - len;
         self.consumed = 0;
@@ -195,6 +198,11 @@ impl Drop for Frames<'_> {
     fn drop(&mut self) {
         self.data.advance(self.consumed);
     }
+}
+
+#[cold]
+fn wrong_end(kind: u8, payload: &[u8], marker: u8) -> Error {
+    Error::InvalidFrameEnd { kind, payload: Snippet::of(payload), marker }
 }
 
 /// The error for a frame whose type is unknown, or that may not come on its channel.

@@ -58,6 +58,7 @@ impl<'a> BasicProperties<'a> {
         Self::read(encoded).map_err(|_| Error::MalformedProperties)
     }
 
+    #[inline(always)]
     fn read(encoded: &'a [u8]) -> Result<BasicProperties<'a>, Fault> {
         let mut reader = Reader::new(encoded, false);
         let mut flags: u16 = reader.field()?;
@@ -65,6 +66,7 @@ impl<'a> BasicProperties<'a> {
             return Err(Fault::Length);
         }
         // Each takes the highest flag that is left.
+        #[inline(always)]
         fn next<'a, F: Field<'a>>(
             flags: &mut u16,
             reader: &mut Reader<'a>,

@@ -6,8 +6,8 @@ use std::{fmt, ops::Deref};
 
 /// A shortstr: at most 255 octets (AMQP 0-9-1 section 4.2.5.3).
 ///
-/// Names of exchanges, queues and consumers, routing keys, names of fields. RabbitMQ demands
-/// UTF-8 of those that stand in methods without content, and takes any octets in the others.
+/// Names of exchanges, queues and consumers, routing keys, names of fields. What a client names
+/// is UTF-8, except in `basic.publish`, in properties and in tables: there RabbitMQ does not look.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShortStr<'a>(&'a [u8]);
 
