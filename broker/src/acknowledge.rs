@@ -4,6 +4,7 @@
 
 use crate::broker::Broker;
 use crate::consumer::Place;
+use crate::dead_letter::Reason;
 use crate::error::{Error, Result, precondition_failed};
 use crate::ids::ChannelId;
 use crate::message::Message;
@@ -32,6 +33,9 @@ impl Broker {
         no_ack: bool,
     ) -> Result<Option<Fetched<'_>>> {
         let queue = self.use_queue(channel, queue)?;
+        self.touch(queue);
+        self.drop_expired(queue);
+        self.send_letters();
         let Some(entry) = self.take_ready(queue) else { return Ok(None) };
         let state = &mut self.channels[channel];
         state.last_tag += 1;
@@ -66,7 +70,7 @@ impl Broker {
             }
         }
         self.wake_channel(channel);
-        self.deliver_pass();
+        self.finish();
         Ok(())
     }
 
@@ -99,7 +103,7 @@ impl Broker {
             }
         }
         self.wake_channel(channel);
-        self.deliver_pass();
+        self.finish();
         Ok(())
     }
 
@@ -113,7 +117,7 @@ impl Broker {
         if requeue {
             self.requeue(unacked);
         } else {
-            self.messages.release(unacked.entry.message);
+            self.give_up(unacked.queue, unacked.entry.message, Reason::Rejected);
         }
     }
 
@@ -146,8 +150,19 @@ impl Broker {
             return;
         };
         entry.returns = entry.returns.saturating_add(1);
+        if queue.is_over_delivery_limit(entry.returns) {
+            self.give_up(unacked.queue, entry.message, Reason::DeliveryLimit);
+            return;
+        }
         let priority = queue.level_of(priority);
         queue.ready.put_back(entry, priority, bytes);
+        let queue_has_limits = queue.settings.is_some();
+        if queue.may_expire {
+            self.set_alarm(unacked.queue);
+        }
+        if queue_has_limits {
+            self.overfull.push(unacked.queue);
+        }
         self.schedule(unacked.queue);
     }
 

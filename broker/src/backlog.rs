@@ -33,10 +33,6 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    pub(crate) fn len(&self) -> usize {
-        self.ring.len() + self.returned.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.ring.is_empty() && self.returned.is_empty()
     }
@@ -138,7 +134,6 @@ mod tests {
             backlog.put_back(out[back]);
         }
         backlog.push(entry(6));
-        assert_eq!(backlog.len(), 7);
         assert_eq!(backlog.first().map(|first| first.position), Some(0));
         assert_eq!(drain(&mut backlog), [0, 1, 2, 3, 4, 5, 6]);
         assert!(backlog.is_empty());

@@ -80,7 +80,7 @@ impl Broker {
             connection.channels.remove(&number);
         }
         self.drop_channel(channel);
-        self.deliver_pass();
+        self.finish();
     }
 
     /// Sets the prefetch (`basic.qos`): for the channel as a whole if `global`, else for each
@@ -96,7 +96,7 @@ impl Broker {
         }
         state.shared_prefetch = count.into();
         self.wake_channel(channel);
-        self.deliver_pass();
+        self.finish();
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Broker {
         }
         self.channel(channel)?;
         self.requeue_all(channel);
-        self.deliver_pass();
+        self.finish();
         Ok(())
     }
 

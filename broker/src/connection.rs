@@ -60,7 +60,7 @@ impl Broker {
         if writable {
             let waiting = std::mem::take(&mut state.waiting);
             self.wake(&waiting);
-            self.deliver_pass();
+            self.finish();
         }
     }
 
@@ -81,6 +81,6 @@ impl Broker {
             self.remove_queue(queue);
         }
         self.connections.remove(connection);
-        self.deliver_pass();
+        self.finish();
     }
 }

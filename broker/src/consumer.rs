@@ -149,7 +149,7 @@ impl Broker {
         state.consumers.push(id);
         state.exclusive_consumer = consume.exclusive;
         self.wake(&[id]);
-        self.deliver_pass();
+        self.finish();
         Ok(&self.consumers[id].addressee.tag)
     }
 
@@ -164,6 +164,7 @@ impl Broker {
                 self.remove_queue_if_abandoned(queue);
             }
         }
+        self.finish();
         Ok(())
     }
 
@@ -202,7 +203,12 @@ impl Broker {
         if state.exclusive {
             queue.exclusive_consumer = false;
         }
-        (queue.auto_delete && queue.consumers.is_empty()).then_some(state.queue)
+        if !queue.consumers.is_empty() {
+            return None;
+        }
+        let abandoned = queue.auto_delete.then_some(state.queue);
+        self.touch(state.queue);
+        abandoned
     }
 
     /// An auto-delete queue goes once its last consumer has.

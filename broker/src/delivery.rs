@@ -58,6 +58,7 @@ impl Broker {
 
     fn deliver_from(&mut self, queue: QueueId) {
         for _ in 0..TURN {
+            self.drop_expired(queue);
             if !self.outbox.has_room(&self.config) || self.queues[queue].ready.is_empty() {
                 return;
             }
@@ -77,8 +78,18 @@ impl Broker {
     pub(crate) fn take_ready(&mut self, queue: QueueId) -> Option<Entry> {
         let state = &mut self.queues[queue];
         let entry = state.ready.pop()?;
-        state.ready.took(self.messages.get(entry.message).body().len() as u64);
+        self.took_ready(queue, &entry);
         Some(entry)
+    }
+
+    /// Accounts for an entry that has left the ready messages.
+    #[inline]
+    pub(crate) fn took_ready(&mut self, queue: QueueId, entry: &Entry) {
+        let state = &mut self.queues[queue];
+        state.ready.took(self.messages.get(entry.message).body().len() as u64);
+        if state.may_expire {
+            self.set_alarm(queue);
+        }
     }
 
     /// Takes the next consumer with room out of the ring; those without room drop out and wait

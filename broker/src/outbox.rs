@@ -201,7 +201,7 @@ impl Broker {
             if let Some((channel, tag, multiple, taken)) = self.next_confirm() {
                 return Some(Item::Confirm { channel, tag, multiple, taken });
             }
-            self.deliver_pass();
+            self.finish();
             if self.outbox.items.is_empty() {
                 return None;
             }

@@ -4,7 +4,7 @@ use crate::backlog::{Entry, NEVER};
 use crate::broker::Broker;
 use crate::error::{Result, access_refused, not_implemented, precondition_failed, text};
 use crate::ids::{ChannelId, ExchangeId, QueueId};
-use crate::message::Publish;
+use crate::message::{Properties, Publish};
 use crate::messages::MessageId;
 use crate::queue::Queue;
 use crate::routing::LazyHeaders;
@@ -22,6 +22,19 @@ impl Broker {
         };
         self.begin_routing();
         self.route(exchange, publish.routing_key, &mut headers);
+        let without_bcc = match publish.properties.has_headers {
+            true => self.route_copies(exchange, publish, &mut headers)?,
+            false => None,
+        };
+        let stripped;
+        let publish = match &without_bcc {
+            None => publish,
+            Some(raw) => {
+                let properties = Properties { raw, ..publish.properties };
+                stripped = Publish { properties, ..publish.clone() };
+                &stripped
+            }
+        };
         let queues = std::mem::take(&mut self.scratch.queues);
         if queues.is_empty() {
             if publish.mandatory {
@@ -33,21 +46,31 @@ impl Broker {
             return Ok(());
         }
         let message = self.messages.insert(publish, ttl, queues.len() as u32);
-        let mut must_store = false;
+        let bytes = publish.body.as_slice().len() as u64;
+        let (mut must_store, mut refused) = (false, false);
         for &queue in &queues {
+            if self.refuses(queue, message, bytes) {
+                self.messages.release(message);
+                refused = true;
+                continue;
+            }
             must_store |= publish.properties.persistent && self.queues[queue].durable;
             self.enqueue(queue, message);
         }
         self.scratch.queues = queues;
-        self.confirm(channel, false, must_store);
+        self.confirm(channel, refused, must_store);
+        if !self.letters.is_empty() {
+            self.finish();
+        }
         Ok(())
     }
 
     /// Puts a message, of which the caller hands over one reference, into a queue, or straight
     /// into the hands of a consumer who waits.
     pub(crate) fn enqueue(&mut self, queue: QueueId, message: MessageId) {
+        let expires = self.expiry_of(&self.queues[queue], self.messages.get(message));
         let state = &mut self.queues[queue];
-        let entry = Entry { position: state.next_position, expires: NEVER, message, returns: 0 };
+        let entry = Entry { position: state.next_position, expires, message, returns: 0 };
         state.next_position += 1;
         if state.ready.is_empty()
             && !state.ring.is_empty()
@@ -62,6 +85,14 @@ impl Broker {
         let state = &mut self.queues[queue];
         let priority = state.level_of(priority);
         state.ready.push(entry, priority, bytes);
+        if expires != NEVER {
+            state.may_expire = true;
+            if expires <= self.now {
+                self.drop_expired(queue);
+            }
+            self.set_alarm(queue);
+        }
+        self.drop_head(queue);
         self.schedule(queue);
     }
 
@@ -104,6 +135,12 @@ impl Broker {
 }
 
 impl Queue {
+    /// Whether a message that came back this often is given up: a limit of L is L + 1 deliveries.
+    pub(crate) fn is_over_delivery_limit(&self, returns: u32) -> bool {
+        let limit = self.settings.as_ref().and_then(|settings| settings.delivery_limit);
+        limit.is_some_and(|limit| u64::from(returns) > limit)
+    }
+
     /// The level of a message's priority here: those above the queue's highest count as that.
     pub(crate) fn level_of(&self, priority: u8) -> u8 {
         self.settings.as_ref().map_or(0, |settings| priority.min(settings.max_priority))

@@ -3,6 +3,7 @@
 //! What is in them is [`Ready`]; who is fed from them, [`Ring`](crate::consumer::Ring).
 
 use crate::arguments::{ARGUMENTS, Settings};
+use crate::backlog::NEVER;
 use crate::broker::Broker;
 use crate::consumer::Ring;
 use crate::error::{
@@ -38,6 +39,12 @@ pub(crate) struct Queue {
     pub(crate) bindings: Vec<BindingId>,
     /// The last routing that came by.
     pub(crate) visited: u64,
+    /// Whether any message in it ever had a time to live.
+    pub(crate) may_expire: bool,
+    /// When its alarm rings, in nanoseconds; `NEVER` if none is set.
+    pub(crate) alarm: u64,
+    /// When it was last declared, fetched from or left by its last consumer.
+    pub(crate) last_used: u64,
     /// Whether it is in the outbox's list of runnable queues.
     pub(crate) runnable: bool,
 }
@@ -92,6 +99,7 @@ impl Broker {
             None if declare.passive => return Err(not_found(self.queue_resource(vhost, &name))),
             None => self.create_queue(vhost, connection, &name, declare)?,
         };
+        self.touch(queue);
         let state = &self.queues[queue];
         self.channels[channel].last_queue = Some(state.name.clone());
         Ok(QueueStatus {
@@ -238,6 +246,9 @@ impl Broker {
             exclusive_consumer: false,
             bindings: Vec::new(),
             visited: 0,
+            may_expire: false,
+            alarm: NEVER,
+            last_used: self.now,
             runnable: false,
         });
         self.vhosts[vhost].queues.insert(name, queue);

@@ -27,7 +27,8 @@ pub(crate) struct UnackedList {
 }
 
 impl UnackedList {
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.ring.len() - self.holes
     }
 
@@ -78,11 +79,6 @@ impl UnackedList {
             self.holes -= 1;
         }
         None
-    }
-
-    /// All outstanding deliveries in the order of their tags.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Unacked> {
-        self.ring.iter().filter(|unacked| unacked.entry.message != MessageId::NONE)
     }
 
     fn find(&self, tag: u64) -> Option<usize> {
