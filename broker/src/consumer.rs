@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 
+use crate::access::Access;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorKind, Result, access_refused, text};
 use crate::ids::{ChannelId, ConsumerId, QueueId};
 use crate::names::Name;
 use crate::outbox::Addressee;
+use crate::reply_to::{ReplyConsumer, is_reply_name};
 use crate::value::{Table, Value};
 
 pub(crate) struct Consumer {
@@ -118,12 +120,18 @@ impl Broker {
     /// the queue, `ACCESS_REFUSED` if one of its consumers is exclusive or this one cannot be.
     pub fn consume(&mut self, channel: ChannelId, consume: &Consume<'_>) -> Result<&[u8]> {
         let state = self.channel(channel)?;
-        if state.consumers.contains_key(consume.consumer_tag) {
+        let is_reply = |reply: &ReplyConsumer| *reply.tag == *consume.consumer_tag;
+        if state.consumers.contains_key(consume.consumer_tag)
+            || state.reply.as_ref().is_some_and(is_reply)
+        {
             let tag = text(consume.consumer_tag);
             let explanation = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Error::new(ErrorKind::NotAllowed, explanation));
         }
-        let queue = self.use_queue(channel, consume.queue)?;
+        if is_reply_name(consume.queue) {
+            return self.consume_replies(channel, consume);
+        }
+        let queue = self.use_queue(channel, consume.queue, Access::Read)?;
         self.check_sharing(queue, consume.exclusive)?;
         let tag: Name = match consume.consumer_tag.is_empty() {
             true => self.make_name("amq.ctag-"),
@@ -148,6 +156,7 @@ impl Broker {
         let state = &mut self.queues[queue];
         state.consumers.push(id);
         state.exclusive_consumer = consume.exclusive;
+        self.elect(queue);
         self.wake(&[id]);
         self.finish();
         Ok(&self.consumers[id].addressee.tag)
@@ -158,6 +167,10 @@ impl Broker {
     /// must follow the last delivery.
     pub fn cancel(&mut self, channel: ChannelId, consumer_tag: &[u8]) -> Result<()> {
         let state = self.channel_mut(channel)?;
+        if state.reply.as_ref().is_some_and(|reply| *reply.tag == *consumer_tag) {
+            self.end_replies(channel);
+            return Ok(());
+        }
         if let Some(consumer) = state.consumers.remove(consumer_tag) {
             let abandoned = self.unlink_consumer(consumer);
             if let Some(queue) = abandoned {
@@ -204,6 +217,7 @@ impl Broker {
             queue.exclusive_consumer = false;
         }
         if !queue.consumers.is_empty() {
+            self.elect(state.queue);
             return None;
         }
         let abandoned = queue.auto_delete.then_some(state.queue);
@@ -220,7 +234,8 @@ impl Broker {
 
     fn check_sharing(&self, queue: QueueId, exclusive: bool) -> Result<()> {
         let state = &self.queues[queue];
-        if state.exclusive_consumer || (exclusive && !state.consumers.is_empty()) {
+        let alone = state.consumers.is_empty() && !state.refuses_exclusive();
+        if state.exclusive_consumer || (exclusive && !alone) {
             return Err(access_refused(format!("{} in exclusive use", self.resource_of(queue))));
         }
         Ok(())

@@ -21,10 +21,10 @@ impl Broker {
                 continue;
             }
             consumer.place = Place::Full;
-            if !consumer.has_room() {
+            let Some(queue) = self.queues.get_mut(consumer.queue) else { continue };
+            if !consumer.has_room() || queue.is_benched(id) {
                 continue;
             }
-            let Some(queue) = self.queues.get_mut(consumer.queue) else { continue };
             consumer.place = Place::Ring;
             queue.ring.push(id, consumer.priority);
             let queue = consumer.queue;
@@ -137,6 +137,7 @@ impl Broker {
             consumer.place = Place::Full;
         }
         let bytes = self.messages.get(entry.message).body().len();
-        self.outbox.deliver(id, tag, entry.message, entry.returns > 0, bytes);
+        let returns = (entry.returns, queue_state.counts_deliveries());
+        self.outbox.deliver(id, tag, entry.message, returns, bytes);
     }
 }

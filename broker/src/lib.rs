@@ -54,6 +54,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod acknowledge;
 mod arguments;
 mod backlog;
@@ -79,12 +80,16 @@ mod overflow;
 mod publish;
 mod queue;
 mod ready;
+mod reply_to;
 mod routing;
 mod seams;
+mod single_active;
+mod transaction;
 mod unacked;
 mod value;
 mod vhost;
 
+pub use access::{Access, Permissions};
 pub use acknowledge::Fetched;
 pub use binding::Bind;
 pub use broker::{Broker, Totals};

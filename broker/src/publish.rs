@@ -1,12 +1,15 @@
 //! Publishing: checks, routing, storing once, and a copy of a handle for each queue.
 
+use crate::access::Access;
 use crate::backlog::{Entry, NEVER};
 use crate::broker::Broker;
+use crate::channel::Mode;
 use crate::error::{Result, access_refused, not_implemented, precondition_failed, text};
 use crate::ids::{ChannelId, ExchangeId, QueueId};
 use crate::message::{Properties, Publish};
 use crate::messages::MessageId;
 use crate::queue::Queue;
+use crate::reply_to::is_reply;
 use crate::routing::LazyHeaders;
 
 impl Broker {
@@ -15,6 +18,23 @@ impl Broker {
     pub fn publish(&mut self, channel: ChannelId, publish: &Publish<'_>) -> Result<()> {
         let exchange = self.check_publish(channel, publish)?;
         let ttl = expiration(publish.properties.expiration)?;
+        if publish.properties.reply_to.is_some()
+            && let Some(raw) = self.address_replies(channel, publish)?
+        {
+            let properties = Properties { raw: &raw, reply_to: None, ..publish.properties };
+            let publish = Publish { properties, ..publish.clone() };
+            return self.publish_checked(channel, exchange, &publish, ttl);
+        }
+        self.publish_checked(channel, exchange, publish, ttl)
+    }
+
+    fn publish_checked(
+        &mut self,
+        channel: ChannelId,
+        exchange: ExchangeId,
+        publish: &Publish<'_>,
+        ttl: Option<u64>,
+    ) -> Result<()> {
         let mut headers = LazyHeaders {
             raw: publish.properties.raw,
             present: publish.properties.has_headers,
@@ -36,13 +56,14 @@ impl Broker {
             }
         };
         let queues = std::mem::take(&mut self.scratch.queues);
-        if queues.is_empty() {
-            if publish.mandatory {
-                let message = self.messages.insert(publish, ttl, 1);
-                self.outbox.give_back(channel, message);
-            }
+        if let Mode::Transaction(_) = self.channel(channel)?.mode {
+            self.publish_later(channel, publish, ttl, &queues)?;
             self.scratch.queues = queues;
-            self.confirm(channel, false, false);
+            return Ok(());
+        }
+        if queues.is_empty() {
+            self.scratch.queues = queues;
+            self.publish_unrouted(channel, publish, ttl);
             return Ok(());
         }
         let message = self.messages.insert(publish, ttl, queues.len() as u32);
@@ -96,6 +117,26 @@ impl Broker {
         self.schedule(queue);
     }
 
+    /// What reaches no queue may be a reply, comes back if it is mandatory, or is dropped; either
+    /// way it has been taken over.
+    fn publish_unrouted(&mut self, channel: ChannelId, publish: &Publish<'_>, ttl: Option<u64>) {
+        if publish.mandatory || is_reply(publish.exchange, publish.routing_key) {
+            let message = self.messages.insert(publish, ttl, 1);
+            self.end_unrouted(channel, message, publish.mandatory);
+        }
+        self.confirm(channel, false, false);
+    }
+
+    pub(crate) fn end_unrouted(&mut self, channel: ChannelId, message: MessageId, mandatory: bool) {
+        if self.deliver_reply(message) {
+            return;
+        }
+        match mandatory {
+            true => self.outbox.give_back(channel, message),
+            false => self.messages.release(message),
+        }
+    }
+
     fn check_publish(&self, channel: ChannelId, publish: &Publish<'_>) -> Result<ExchangeId> {
         let state = self.channel(channel)?;
         if publish.immediate {
@@ -107,6 +148,7 @@ impl Broker {
                 "message size {size} is larger than configured max size {limit}"
             )));
         }
+        self.permit_exchange(channel, Access::Write, publish.exchange)?;
         let vhost = &self.vhosts[state.vhost];
         let exchange = match publish.exchange {
             b"" => vhost.default_exchange,
@@ -135,6 +177,11 @@ impl Broker {
 }
 
 impl Queue {
+    /// Whether deliveries carry how often the message came back.
+    pub(crate) fn counts_deliveries(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.quorum)
+    }
+
     /// Whether a message that came back this often is given up: a limit of L is L + 1 deliveries.
     pub(crate) fn is_over_delivery_limit(&self, returns: u32) -> bool {
         let limit = self.settings.as_ref().and_then(|settings| settings.delivery_limit);
