@@ -63,8 +63,11 @@ pub struct Consume<'a> {
 /// The consumers of a queue that may have room: the highest priority first, in turn within it.
 #[derive(Default)]
 pub(crate) struct Ring {
-    /// By priority, descending; a level whose consumers dropped out stays for their return.
+    /// Those of priority 0, which are nearly all there are.
+    base: VecDeque<ConsumerId>,
+    /// Other priorities, descending; a level whose consumers dropped out stays for their return.
     levels: Vec<Level>,
+    len: usize,
 }
 
 struct Level {
@@ -75,39 +78,59 @@ struct Level {
 impl Ring {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.levels.iter().all(|level| level.turn.is_empty())
+        self.len == 0
     }
 
     /// Gives a consumer the last turn of its level.
     #[inline]
     pub(crate) fn push(&mut self, consumer: ConsumerId, priority: i32) {
-        match self.levels.iter_mut().find(|level| level.priority <= priority) {
-            Some(level) if level.priority == priority => level.turn.push_back(consumer),
-            _ => self.add_level(consumer, priority),
+        self.len += 1;
+        match priority {
+            0 => self.base.push_back(consumer),
+            _ => self.push_to_level(consumer, priority),
         }
     }
 
-    #[cold]
-    fn add_level(&mut self, consumer: ConsumerId, priority: i32) {
+    fn push_to_level(&mut self, consumer: ConsumerId, priority: i32) {
         let at = self.levels.partition_point(|level| level.priority > priority);
-        self.levels.insert(at, Level { priority, turn: VecDeque::from([consumer]) });
+        match self.levels.get_mut(at) {
+            Some(level) if level.priority == priority => level.turn.push_back(consumer),
+            _ => self.levels.insert(at, Level { priority, turn: VecDeque::from([consumer]) }),
+        }
     }
 
     /// Takes the consumer whose turn it is.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<ConsumerId> {
-        self.levels.iter_mut().find_map(|level| level.turn.pop_front())
+        let first = match self.levels.is_empty() {
+            true => self.base.pop_front(),
+            false => self.pop_from_levels(),
+        };
+        self.len -= usize::from(first.is_some());
+        first
+    }
+
+    fn pop_from_levels(&mut self) -> Option<ConsumerId> {
+        let low = self.levels.partition_point(|level| level.priority > 0);
+        let (high, low) = self.levels.split_at_mut(low);
+        let next = |level: &mut Level| level.turn.pop_front();
+        high.iter_mut()
+            .find_map(next)
+            .or_else(|| self.base.pop_front())
+            .or_else(|| low.iter_mut().find_map(next))
     }
 
     /// O(n); fine below 10,000 consumers of one queue.
     fn remove(&mut self, consumer: ConsumerId, priority: i32) {
-        if let Some(at) = self.levels.iter().position(|level| level.priority == priority) {
-            let level = &mut self.levels[at];
-            level.turn.retain(|&it| it != consumer);
-            if level.turn.is_empty() {
+        if priority == 0 {
+            self.base.retain(|&it| it != consumer);
+        } else if let Some(at) = self.levels.iter().position(|it| it.priority == priority) {
+            self.levels[at].turn.retain(|&it| it != consumer);
+            if self.levels[at].turn.is_empty() {
                 self.levels.remove(at);
             }
         }
+        self.len = self.base.len() + self.levels.iter().map(|it| it.turn.len()).sum::<usize>();
     }
 }
 

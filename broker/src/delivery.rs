@@ -64,7 +64,10 @@ impl Broker {
             }
             let Some(consumer) = self.next_consumer(queue) else { return };
             match self.take_ready(queue) {
-                Some(entry) => self.hand_over(queue, consumer, entry),
+                Some(entry) => {
+                    let bytes = self.messages.get(entry.message).body().len() as u64;
+                    self.hand_over(queue, consumer, entry, bytes);
+                }
                 None => {
                     self.consumers[consumer].place = Place::Full;
                     self.wake(&[consumer]);
@@ -118,7 +121,7 @@ impl Broker {
 
     /// Delivers `entry`, taken from `queue`, to `consumer`, taken from its ring.
     #[inline]
-    pub(crate) fn hand_over(&mut self, queue: QueueId, id: ConsumerId, entry: Entry) {
+    pub(crate) fn hand_over(&mut self, queue: QueueId, id: ConsumerId, entry: Entry, bytes: u64) {
         let consumer = &mut self.consumers[id];
         let channel = &mut self.channels[consumer.addressee.channel];
         let queue_state = &mut self.queues[queue];
@@ -136,7 +139,6 @@ impl Broker {
         } else {
             consumer.place = Place::Full;
         }
-        let bytes = self.messages.get(entry.message).body().len();
         let returns = (entry.returns, queue_state.counts_deliveries());
         self.outbox.deliver(id, tag, entry.message, returns, bytes);
     }

@@ -96,6 +96,8 @@ enum Item {
         consumer: ConsumerId,
         tag: u64,
         message: MessageId,
+        /// Of the body, which is shorter than 4 GiB by far.
+        bytes: u32,
         returns: u32,
         counted: bool,
     },
@@ -133,11 +135,12 @@ impl Outbox {
         tag: u64,
         message: MessageId,
         (returns, counted): (u32, bool),
-        bytes: usize,
+        bytes: u64,
     ) {
         self.deliveries += 1;
-        self.bytes += bytes as u64;
-        self.items.push_back(Item::Deliver { consumer, tag, message, returns, counted });
+        self.bytes += bytes;
+        let bytes = bytes as u32;
+        self.items.push_back(Item::Deliver { consumer, tag, message, bytes, returns, counted });
     }
 
     pub(crate) fn reply(&mut self, channel: ChannelId, tag: u64, message: MessageId) {
@@ -196,13 +199,14 @@ impl Broker {
         !(outbox.items.is_empty() && outbox.confirming.is_empty() && outbox.runnable.is_empty())
     }
 
+    #[inline]
     fn next_item(&mut self) -> Option<Item> {
         loop {
             if let Some(item) = self.outbox.items.pop_front() {
                 match item {
-                    Item::Deliver { message, .. } => {
+                    Item::Deliver { message, bytes, .. } => {
                         self.outbox.deliveries -= 1;
-                        self.outbox.bytes -= self.messages.get(message).body().len() as u64;
+                        self.outbox.bytes -= u64::from(bytes);
                         self.outbox.held = Some(message);
                     }
                     Item::Return { message, .. } | Item::Reply { message, .. } => {
@@ -224,6 +228,7 @@ impl Broker {
     }
 
     /// Whether the item's consumer or channel is still there to be spoken to.
+    #[inline]
     fn is_deliverable(&self, item: &Item) -> bool {
         match *item {
             Item::Deliver { consumer, .. } => self.addressee(consumer).is_some(),
@@ -237,9 +242,10 @@ impl Broker {
         }
     }
 
+    #[inline]
     fn event(&self, item: Item) -> Option<Event<'_>> {
         Some(match item {
-            Item::Deliver { consumer, tag, message, returns, counted } => {
+            Item::Deliver { consumer, tag, message, returns, counted, .. } => {
                 let addressee = self.addressee(consumer)?;
                 Event::Delivered(Delivery {
                     to: addressee.to,
@@ -273,6 +279,7 @@ impl Broker {
         })
     }
 
+    #[inline]
     fn addressee(&self, consumer: ConsumerId) -> Option<&Addressee> {
         match self.consumers.get(consumer) {
             Some(consumer) => Some(&consumer.addressee),

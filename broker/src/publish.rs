@@ -7,7 +7,7 @@ use crate::channel::Mode;
 use crate::error::{Result, access_refused, not_implemented, precondition_failed, text};
 use crate::ids::{ChannelId, ExchangeId, QueueId};
 use crate::message::{Properties, Publish};
-use crate::messages::MessageId;
+use crate::messages::{MessageId, Stored};
 use crate::queue::Queue;
 use crate::reply_to::is_reply;
 use crate::routing::LazyHeaders;
@@ -66,17 +66,23 @@ impl Broker {
             self.publish_unrouted(channel, publish, ttl);
             return Ok(());
         }
-        let message = self.messages.insert(publish, ttl, queues.len() as u32);
-        let bytes = publish.body.as_slice().len() as u64;
+        let stored = Stored {
+            id: self.messages.insert(publish, ttl, queues.len() as u32),
+            priority: publish.properties.priority,
+            bytes: publish.body.as_slice().len() as u64,
+            ttl,
+        };
         let (mut must_store, mut refused) = (false, false);
         for &queue in &queues {
-            if self.refuses(queue, message, bytes) {
-                self.messages.release(message);
+            if self.refuses(queue, &stored) {
+                self.messages.release(stored.id);
                 refused = true;
                 continue;
             }
-            must_store |= publish.properties.persistent && self.queues[queue].durable;
-            self.enqueue(queue, message);
+            if publish.properties.persistent {
+                must_store |= self.queues[queue].durable;
+            }
+            self.enqueue(queue, &stored);
         }
         self.scratch.queues = queues;
         self.confirm(channel, refused, must_store);
@@ -88,27 +94,36 @@ impl Broker {
 
     /// Puts a message, of which the caller hands over one reference, into a queue, or straight
     /// into the hands of a consumer who waits.
-    pub(crate) fn enqueue(&mut self, queue: QueueId, message: MessageId) {
-        let expires = self.expiry_of(&self.queues[queue], self.messages.get(message));
+    #[inline]
+    pub(crate) fn enqueue(&mut self, queue: QueueId, stored: &Stored) {
+        let room = self.outbox.has_room(&self.config);
         let state = &mut self.queues[queue];
-        let entry = Entry { position: state.next_position, expires, message, returns: 0 };
+        let position = state.next_position;
         state.next_position += 1;
-        if state.ready.is_empty()
-            && !state.ring.is_empty()
-            && (state.settings.is_some() || self.outbox.has_room(&self.config))
+        let has_settings = state.settings.is_some();
+        let may_be_given = state.ready.is_empty() && !state.ring.is_empty();
+        let expires = match has_settings || stored.ttl.is_some() {
+            true => self.expiry_of(queue, stored.ttl),
+            false => NEVER,
+        };
+        let entry = Entry { position, expires, message: stored.id, returns: 0 };
+        if may_be_given
+            && (has_settings || room)
             && let Some(consumer) = self.next_consumer(queue)
         {
-            self.hand_over(queue, consumer, entry);
+            self.hand_over(queue, consumer, entry, stored.bytes);
             return;
         }
-        let stored = self.messages.get(message);
-        let (priority, bytes) = (stored.priority(), stored.body().len() as u64);
+        self.keep(queue, entry, stored);
+    }
+
+    fn keep(&mut self, queue: QueueId, entry: Entry, stored: &Stored) {
         let state = &mut self.queues[queue];
-        let priority = state.level_of(priority);
-        state.ready.push(entry, priority, bytes);
-        if expires != NEVER {
+        let priority = state.level_of(stored.priority);
+        state.ready.push(entry, priority, stored.bytes);
+        if entry.expires != NEVER {
             state.may_expire = true;
-            if expires <= self.now {
+            if entry.expires <= self.now {
                 self.drop_expired(queue);
             }
             self.set_alarm(queue);

@@ -50,16 +50,17 @@ impl Broker {
         for Pending { message, queues, mandatory } in publishes {
             if queues.is_empty() {
                 self.end_unrouted(channel, message, mandatory);
+                continue;
             }
+            let stored = self.messages.stored(message);
             for queue in queues {
-                let bytes = self.messages.get(message).body().len() as u64;
                 if self.queues.get(queue).is_none() {
                     self.messages.release(message);
-                } else if self.refuses(queue, message, bytes) {
+                } else if self.refuses(queue, &stored) {
                     self.messages.release(message);
                     refused = true;
                 } else {
-                    self.enqueue(queue, message);
+                    self.enqueue(queue, &stored);
                 }
             }
         }
