@@ -303,3 +303,16 @@ impl Broker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_queue_takes_less_than_1_kib() {
+        // Beside itself it has its slot's generation, its name twice, an entry of the map of
+        // names, and a ring of one consumer.
+        let beside = 8 + 2 * 64 + 32 + 4 * size_of::<ConsumerId>();
+        assert!(size_of::<Queue>() + beside < 1024, "{}", size_of::<Queue>());
+    }
+}
