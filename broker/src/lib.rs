@@ -13,10 +13,13 @@
 //!    consumer's first delivery and `cancel-ok` follows its last. For methods without an answer
 //!    (`publish`, `ack`) one drain after a batch will do.
 //! 3. An [`Error`] says what to close: the channel ([`Broker::close_channel`]) or the connection
-//!    ([`Broker::close_connection`]); nothing else was changed by the call that failed.
+//!    ([`Broker::close_connection`]); the call that failed has changed nothing, but for a
+//!    [`commit`](Broker::commit) of which a full queue refused a part.
 //! 4. When a connection's output passes its high-water mark, [`Broker::set_flow`] turns its
 //!    consumers off, and on again below the low-water mark. This may be done between two events.
-//! 5. [`Broker::tick`] tells the time.
+//! 5. [`Broker::tick`] tells the time, once a turn before the calls of that turn, and again when
+//!    [`Broker::next_deadline`] has come; [`Broker::set_wall_clock`] tells the seconds that
+//!    dead-lettered messages carry.
 //!
 //! ```
 //! use ropewalk_broker::*;

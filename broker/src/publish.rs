@@ -107,11 +107,7 @@ impl Broker {
             false => NEVER,
         };
         let entry = Entry { position, expires, message: stored.id, returns: 0 };
-        if may_be_given
-            && (has_settings || room)
-            && let Some(consumer) = self.next_consumer(queue)
-        {
-            self.hand_over(queue, consumer, entry, stored.bytes);
+        if may_be_given && (has_settings || room) && self.feed(queue, entry, stored.bytes) {
             return;
         }
         self.keep(queue, entry, stored);
