@@ -116,8 +116,15 @@ mod tests {
         Entry { position, expires: NEVER, message: MessageId::NONE, returns: 0 }
     }
 
+    /// Takes all, each of which must have been the first before.
     fn drain(backlog: &mut Backlog) -> Vec<u64> {
-        std::iter::from_fn(|| backlog.pop()).map(|entry| entry.position).collect()
+        let mut positions = Vec::new();
+        while let Some(first) = backlog.first().map(|first| first.position) {
+            let taken = backlog.pop().map(|entry| entry.position);
+            assert_eq!(taken, Some(first));
+            positions.push(first);
+        }
+        positions
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Broker {
     pub(crate) channels: Slots<ChannelId, Channel>,
     pub(crate) consumers: Slots<ConsumerId, Consumer>,
     pub(crate) messages: Messages,
+    /// Addresses for direct replies.
+    pub(crate) replies: NameMap<ChannelId>,
     pub(crate) outbox: Outbox,
     pub(crate) scratch: Scratch,
     pub(crate) tickets: Tickets,
@@ -88,6 +90,7 @@ impl Broker {
             channels: Slots::new(),
             consumers: Slots::new(),
             messages: Messages::default(),
+            replies: hash.map(),
             outbox: Outbox::default(),
             scratch: Scratch::default(),
             tickets: Tickets::default(),

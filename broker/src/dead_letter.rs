@@ -140,8 +140,9 @@ impl Broker {
             return;
         }
         let message = self.messages.insert(&publish, None, targets.len() as u32);
+        let stored = self.messages.stored(message);
         for queue in targets {
-            self.enqueue(queue, message);
+            self.enqueue(queue, &stored);
         }
     }
 

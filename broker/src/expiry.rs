@@ -12,7 +12,6 @@ use crate::backlog::{Entry, NEVER};
 use crate::broker::Broker;
 use crate::dead_letter::Reason;
 use crate::ids::QueueId;
-use crate::message::Message;
 use crate::queue::Queue;
 
 /// Nanoseconds of a millisecond.
@@ -54,10 +53,10 @@ impl Broker {
         self.wall_clock = seconds;
     }
 
-    /// When a message that enters this queue now expires.
-    pub(crate) fn expiry_of(&self, queue: &Queue, message: &Message) -> u64 {
-        let own = message.ttl();
-        let of_queue = queue.settings.as_ref().and_then(|settings| settings.message_ttl);
+    /// When a message with a time to live of its `own` that enters this queue now expires.
+    pub(crate) fn expiry_of(&self, queue: QueueId, own: Option<u64>) -> u64 {
+        let of_queue =
+            self.queues[queue].settings.as_ref().and_then(|settings| settings.message_ttl);
         match (own, of_queue) {
             (None, None) => NEVER,
             (Some(one), Some(other)) => self.after(one.min(other)),

@@ -7,22 +7,23 @@ use crate::arguments::{Overflow, Settings};
 use crate::broker::Broker;
 use crate::dead_letter::Reason;
 use crate::ids::QueueId;
-use crate::messages::MessageId;
+use crate::messages::Stored;
 use crate::queue::Queue;
 
 impl Broker {
-    /// Whether the queue refuses one more message of `bytes`; one that dead-letters what it
+    /// Whether the queue refuses one more message; one that dead-letters what it
     /// refuses has done so. The caller keeps its reference.
-    pub(crate) fn refuses(&mut self, queue: QueueId, message: MessageId, bytes: u64) -> bool {
+    #[inline]
+    pub(crate) fn refuses(&mut self, queue: QueueId, stored: &Stored) -> bool {
         let state = &self.queues[queue];
         let Some(settings) = &state.settings else { return false };
         let overflow = settings.overflow;
-        if overflow == Overflow::DropHead || !state.is_over(settings, 1, bytes) {
+        if overflow == Overflow::DropHead || !state.is_over(settings, 1, stored.bytes) {
             return false;
         }
         if overflow == Overflow::RejectPublishDeadLetter {
-            self.messages.retain(message);
-            self.give_up(queue, message, Reason::MaxLength);
+            self.messages.retain(stored.id);
+            self.give_up(queue, stored.id, Reason::MaxLength);
         }
         true
     }

@@ -65,7 +65,7 @@ impl Router {
         match kind {
             ExchangeType::Direct => Router::Direct(Direct::new(hash)),
             ExchangeType::Fanout => Router::Fanout(Fanout::default()),
-            ExchangeType::Topic => Router::Topic(Topic::default()),
+            ExchangeType::Topic => Router::Topic(Topic::new(hash)),
             ExchangeType::Headers => Router::Headers(Headers::default()),
         }
     }

@@ -81,6 +81,17 @@ impl UnackedList {
         None
     }
 
+    /// Takes deliveries back in whose settling was undone.
+    pub(crate) fn restore(&mut self, back: impl Iterator<Item = Unacked>) {
+        let before = self.ring.len();
+        self.ring.extend(back);
+        if self.ring.len() > before {
+            self.ring.retain(|unacked| unacked.entry.message != MessageId::NONE);
+            self.holes = 0;
+            self.ring.make_contiguous().sort_unstable_by_key(|unacked| unacked.tag);
+        }
+    }
+
     fn find(&self, tag: u64) -> Option<usize> {
         let first = self.ring.front()?.tag;
         // Tags mostly run without gaps: then the index is a subtraction.
