@@ -32,16 +32,18 @@ impl Reactor {
             }
         }
         let Some(connection) = self.core.connections.get_mut(id) else { return };
-        if ready.failed && (connection.paused || connection.throttled) {
-            // Nothing will be read that could tell: a reset is not worth waiting for.
+        if !(ready.readable || ready.read_closed || ready.failed) {
+            return;
+        }
+        connection.readable = true;
+        if ready.failed && connection.intake() == Intake::Hold {
+            // Nothing will be read that could tell (it is paused, or the peer's FIN was read
+            // before): a reset is not worth waiting for.
             if let Ok(Some(failure)) = connection.stream.take_error() {
                 return self.core.end(id, Reason::from_io(failure));
             }
         }
-        if ready.readable || ready.read_closed || ready.failed {
-            connection.readable = true;
-            self.read(id);
-        }
+        self.read(id);
     }
 
     /// Reads and delivers until the socket is drained, the protocol pauses, or the turn's share
