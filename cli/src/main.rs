@@ -1,2 +1,32 @@
-//! The binary `ropewalk`.
-fn main() {}
+//! The binary `ropewalk`: every server of the project, one command each, and `serve` for several
+//! at once.
+//!
+//! Standard output carries one line for each listener that is bound, and nothing else; whoever
+//! starts this program from another one reads the real addresses there.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod config;
+mod serve;
+mod service;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_target(false)
+        .init();
+    match serve::run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("ropewalk: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Time as the reactor sees it: read once a turn, kept as nanoseconds since the reactor began, and
+//! Time as the reactor sees it: read at most once a turn, kept as nanoseconds since the reactor began, and
 //! virtual in a simulation. Nothing else in the project reads a clock.
 
 use std::cell::Cell;
@@ -19,7 +19,9 @@ const SIMULATED_EPOCH: u64 = 1_577_836_800;
 #[derive(Debug)]
 pub(crate) struct Clock {
     began: Instant,
-    now: Nanos,
+    /// What was read in this turn; `None` until somebody asks. A turn of a loop without timers
+    /// reads no clock at all.
+    read: Cell<Option<Nanos>>,
     hands: Hands,
 }
 
@@ -34,29 +36,34 @@ enum Hands {
 impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the seam itself: time enters here")]
     pub(crate) fn system() -> Self {
-        Self { began: Instant::now(), now: 0, hands: Hands::System }
+        Self { began: Instant::now(), read: Cell::new(None), hands: Hands::System }
     }
 
     #[expect(clippy::disallowed_methods, reason = "only the zero of virtual time; never compared")]
     pub(crate) fn simulated(hands: Rc<Cell<Nanos>>) -> Self {
-        Self { began: Instant::now(), now: hands.get(), hands: Hands::Virtual(hands) }
+        Self { began: Instant::now(), read: Cell::new(None), hands: Hands::Virtual(hands) }
     }
 
-    /// Looks at the clock; until the next look, `now` stands still.
-    pub(crate) fn look(&mut self) -> Nanos {
-        self.now = match &self.hands {
+    /// The time has passed: whoever asks next reads the clock again.
+    pub(crate) fn expire(&self) {
+        self.read.set(None);
+    }
+
+    /// The time, which stands still from the first question to the end of the turn.
+    pub(crate) fn now(&self) -> Nanos {
+        if let Some(now) = self.read.get() {
+            return now;
+        }
+        let now = match &self.hands {
             Hands::System => nanos(self.began.elapsed()),
             Hands::Virtual(now) => now.get(),
         };
-        self.now
-    }
-
-    pub(crate) fn now(&self) -> Nanos {
-        self.now
+        self.read.set(Some(now));
+        now
     }
 
     pub(crate) fn instant(&self) -> Instant {
-        self.began + Duration::from_nanos(self.now)
+        self.began + Duration::from_nanos(self.now())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the seam itself: the wall clock enters here")]
@@ -73,6 +80,6 @@ impl Clock {
 
     /// The deadline `delay` from now.
     pub(crate) fn after(&self, delay: Duration) -> Nanos {
-        self.now.saturating_add(nanos(delay))
+        self.now().saturating_add(nanos(delay))
     }
 }

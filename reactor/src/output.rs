@@ -119,7 +119,11 @@ impl Output {
     fn advance(&mut self, mut sent: usize) {
         while sent > 0 {
             let Some(first) = self.queue.front_mut() else {
-                self.tail.advance(sent);
+                if sent == self.tail.len() {
+                    self.tail.clear(); // from its beginning again: its whole room can be used
+                } else {
+                    self.tail.advance(sent);
+                }
                 return;
             };
             let part = sent.min(first.len());

@@ -36,6 +36,8 @@ pub struct Reactor {
     readiness: Vec<Readiness>,
     /// Every connection reads through this one.
     pub(crate) read_buffer: BytesMut,
+    /// An emptied list, kept for its allocation.
+    pub(crate) spare: Vec<ConnectionId>,
     /// A turn is under way: another one inside it is refused.
     pub(crate) turning: bool,
 }
@@ -94,6 +96,7 @@ impl Reactor {
             },
             readiness: Vec::new(),
             read_buffer: BytesMut::new(),
+            spare: Vec::new(),
             turning: false,
         })
     }
@@ -144,9 +147,10 @@ impl Reactor {
         let limit = if core.is_busy() {
             Some(Duration::ZERO)
         } else {
-            let now = core.clock.look();
+            core.clock.expire(); // the last turn may have taken a while
             let next = core.timers.next_deadline();
-            let next = next.map(|deadline| Duration::from_nanos(deadline.saturating_sub(now)));
+            let next = next
+                .map(|deadline| Duration::from_nanos(deadline.saturating_sub(core.clock.now())));
             match (limit, next) {
                 (Some(limit), Some(next)) => Some(limit.min(next)),
                 (limit, next) => limit.or(next),
@@ -154,7 +158,7 @@ impl Reactor {
         };
         let polled = core.network.poll(&mut self.readiness, limit);
         core.shared.wake_up();
-        core.clock.look();
+        core.clock.expire();
         polled.map_err(Error::System)
     }
 
@@ -194,6 +198,9 @@ impl Reactor {
     /// Step 3: timers that are due, in order. One that is set meanwhile, even for now, waits for
     /// the next turn.
     fn fire_timers(&mut self) {
+        if self.core.timers.len() == 0 {
+            return;
+        }
         let now = self.core.clock.now();
         let turn = self.core.timers.begin_turn();
         while let Some((_, alarm)) = self.core.timers.pop_due(now, turn) {
@@ -292,6 +299,9 @@ impl Drop for Reactor {
         let _ = isolate(|| drop(calls));
         let calls = self.core.shared.close();
         let _ = isolate(|| drop(calls));
+        for promise in self.core.pool.take_waiting() {
+            let _ = isolate(|| drop(promise));
+        }
         for task in self.core.tasks.take_all() {
             let _ = isolate(|| drop(task));
         }

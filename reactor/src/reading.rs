@@ -32,13 +32,10 @@ impl Reactor {
             }
         }
         let Some(connection) = self.core.connections.get_mut(id) else { return };
-        if !(ready.readable || ready.read_closed || ready.failed) {
-            return;
-        }
-        connection.readable = true;
+        connection.readable |= ready.readable || ready.read_closed || ready.failed;
         if ready.failed && connection.intake() == Intake::Hold {
-            // Nothing will be read that could tell (it is paused, or the peer's FIN was read
-            // before): a reset is not worth waiting for.
+            // Nothing will be read that could tell, for now or for good: a reset is not worth
+            // waiting for.
             if let Ok(Some(failure)) = connection.stream.take_error() {
                 return self.core.end(id, Reason::from_io(failure));
             }

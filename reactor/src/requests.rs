@@ -136,7 +136,7 @@ impl Reactor {
         call: impl FnOnce(&mut Reactor) + 'static,
     ) -> TimerId {
         if !self.turning {
-            self.core.clock.look(); // between turns, the last look may be long ago
+            self.core.clock.expire(); // between turns, the last look may be long ago
         }
         self.core.call_later(delay, Box::new(call))
     }
@@ -160,7 +160,9 @@ impl Reactor {
         interval: Duration,
         call: impl FnMut(&mut Reactor) + 'static,
     ) -> RepeatingCall {
-        self.core.clock.look();
+        if !self.turning {
+            self.core.clock.expire();
+        }
         let interval = crate::clock::nanos(interval).max(1);
         RepeatingCall::start(self, interval, Box::new(call))
     }
@@ -168,6 +170,9 @@ impl Reactor {
     /// The monotonic clock, as it was read at the beginning of this turn; virtual in a simulation.
     #[doc(alias = "seconds")]
     pub fn now(&self) -> Instant {
+        if !self.turning {
+            self.core.clock.expire();
+        }
         self.core.clock.instant()
     }
 

@@ -144,7 +144,12 @@ impl Reactor {
                     if now || shutdown.timed_out {
                         self.abort_everything(now);
                     }
-                    if self.core_mut().connections.len() > 0 || !self.core_mut().births.is_empty() {
+                    let core = self.core_mut();
+                    let hurried = now || core.shutdown.timed_out;
+                    if core.connections.len() > 0
+                        || !core.births.is_empty()
+                        || (core.pool.is_busy() && !hurried)
+                    {
                         return;
                     }
                     self.end_shutdown();
@@ -225,7 +230,7 @@ impl Reactor {
     }
 
     fn end_shutdown(&mut self) {
-        self.core_mut().pool.join();
+        self.core_mut().pool.close();
         for trigger in std::mem::take(&mut self.core_mut().shutdown.after) {
             if let Err(message) = isolate(|| trigger(self)) {
                 error!(target: LOG, "a trigger after shutdown panicked: {message}");
@@ -261,7 +266,7 @@ impl Reactor {
             core.births.clear();
             core.stop_connecting();
             self.abort_everything(true);
-            self.core_mut().pool.join();
+            self.core_mut().pool.close();
             self.core_mut().shutdown.stage = ShutdownStage::Over;
         }
     }

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use log::error;
+use log::{error, warn};
 
 use crate::core::Core;
 use crate::handle::{Handle, Shared};
@@ -63,17 +63,32 @@ impl Pool {
         Ok(())
     }
 
-    /// Lets the jobs under way finish, throws away the queued ones, and joins the threads.
-    pub(crate) fn join(&mut self) {
+    /// Whether results are still to come.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Joins the threads, which have nothing to do; those that still have are left behind, since
+    /// no one can stop a thread from outside.
+    pub(crate) fn close(&mut self) {
         if let Some((sender, receiver)) = self.queue.take() {
             while receiver.try_recv().is_ok() {}
             drop(sender);
+        }
+        if self.is_busy() {
+            warn!(target: LOG, "{} jobs of the thread pool are left behind", self.waiting.len());
+            return self.threads.clear();
         }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 error!(target: LOG, "a thread of the pool had died of a panic");
             }
         }
+    }
+
+    /// Gives up the promises of jobs that will not come back.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Box<dyn Any>> {
+        self.waiting.drain().collect()
     }
 }
 

@@ -14,9 +14,11 @@ impl Reactor {
     /// Step 7: sends what was written in this turn, in one call a connection, judges the marks by
     /// what is left, and drives closing connections on.
     pub(crate) fn flush(&mut self) {
-        for id in std::mem::take(&mut self.core.dirty) {
+        let mut dirty = std::mem::replace(&mut self.core.dirty, std::mem::take(&mut self.spare));
+        for id in dirty.drain(..) {
             self.flush_connection(id);
         }
+        self.spare = dirty;
     }
 
     fn flush_connection(&mut self, id: ConnectionId) {

@@ -1,0 +1,51 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::service::{Amqp, Echo, Http, Line};
+
+/// Event-driven servers: a message queue for every RabbitMQ client, HTTP, lines, echo.
+#[derive(Debug, Parser)]
+#[command(name = "ropewalk", version, after_help = MORE)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const MORE: &str = "\
+Each listener that is bound prints a line on standard output, `listening KIND ADDRESS`; the log
+goes to standard error (RUST_LOG=debug shows connections, RUST_LOG=trace every event).
+SIGINT (Ctrl-C) and SIGTERM stop in order; a second one stops at once.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start every service on its usual loopback port, or those that a file lists
+    #[command(after_help = CONFIG)]
+    Serve {
+        /// A TOML file that lists the services
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Start the message queue: AMQP 0-9-1, as RabbitMQ speaks it
+    Amqp(Amqp),
+    /// Start an HTTP/1.1 server that answers with the request it saw
+    Http(Http),
+    /// Start a server that sends each line back
+    Line(Line),
+    /// Start a server that sends each byte back (RFC 862)
+    Echo(Echo),
+}
+
+const CONFIG: &str = "\
+The file is a list of services. Their options are named as on the command line:
+
+    [[service]]
+    kind = \"amqp\"
+    listen = [\"tcp://127.0.0.1:5672\", \"tcp://[::1]:5672\"]
+
+    [[service]]
+    kind = \"line\"
+    listen = [\"tcp://127.0.0.1:7000\"]
+    max-length = 4096";

@@ -1,0 +1,173 @@
+//! The services: what each one's options are, on the command line and in the file alike, and how
+//! it begins to listen.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http};
+use serde::Deserialize;
+
+/// One of the servers, with its options.
+#[derive(Debug)]
+pub(crate) enum Service {
+    Amqp(Amqp),
+    Http(Http),
+    Line(Line),
+    Echo(Echo),
+}
+
+/// Where to listen, as an option: `--listen`, repeatable.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Listen(Endpoint);
+
+impl FromStr for Listen {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self, Error> {
+        given.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = Error;
+
+    fn try_from(given: String) -> Result<Self, Error> {
+        given.parse()
+    }
+}
+
+/// Options of the message queue.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Amqp {
+    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:5672]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<Listen>,
+}
+
+/// Options of the HTTP server.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Http {
+    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<Listen>,
+    /// The largest body that is gathered before it is answered; larger ones are streamed
+    /// [default: 1048576]
+    #[arg(long, value_name = "BYTES")]
+    max_body: Option<u64>,
+}
+
+/// Options of the line server.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Line {
+    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:7000]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<Listen>,
+    /// The longest line in bytes; a longer one closes its connection [default: 16384]
+    #[arg(long, value_name = "BYTES")]
+    max_length: Option<usize>,
+}
+
+/// Options of the echo server.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Echo {
+    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:7007]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<Listen>,
+}
+
+impl Service {
+    /// All of them, on their usual ports.
+    pub(crate) fn usual() -> Vec<Self> {
+        vec![
+            Self::Amqp(Amqp::default()),
+            Self::Http(Http::default()),
+            Self::Line(Line::default()),
+            Self::Echo(Echo::default()),
+        ]
+    }
+
+    /// Its name, as on the command line.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Amqp(_) => "amqp",
+            Self::Http(_) => "http",
+            Self::Line(_) => "line",
+            Self::Echo(_) => "echo",
+        }
+    }
+
+    pub(crate) fn listen(&self) -> &[Listen] {
+        match self {
+            Self::Amqp(Amqp { listen, .. })
+            | Self::Http(Http { listen, .. })
+            | Self::Line(Line { listen, .. })
+            | Self::Echo(Echo { listen, .. }) => listen,
+        }
+    }
+
+    fn usual_port(&self) -> u16 {
+        match self {
+            Self::Amqp(_) => 5672,
+            Self::Http(_) => 8080,
+            Self::Line(_) => 7000,
+            Self::Echo(_) => 7007,
+        }
+    }
+
+    /// A command that shows the service at work.
+    pub(crate) fn try_it(&self, address: Address) -> String {
+        let (ip, port) = match address.socket_addr() {
+            Some(address) => (address.ip(), address.port()),
+            None => return String::new(),
+        };
+        match self {
+            Self::Amqp(_) => format!("any AMQP 0-9-1 client, as amqp://guest:guest@{ip}:{port}/"),
+            Self::Http(_) => format!("curl http://{ip}:{port}/hello"),
+            Self::Line(_) | Self::Echo(_) => format!("nc {ip} {port}"),
+        }
+    }
+
+    /// Binds every address, and answers where each listens.
+    pub(crate) fn start(&self, reactor: &mut Reactor) -> Result<Vec<Address>, Error> {
+        let usual = [Listen(Endpoint::from(std::net::SocketAddr::from((
+            std::net::Ipv4Addr::LOCALHOST,
+            self.usual_port(),
+        ))))];
+        let listen = match self.listen() {
+            [] => &usual[..],
+            chosen => chosen,
+        };
+        match self {
+            Self::Http(options) => {
+                let mut config = http::Config::default();
+                if let Some(limit) = options.max_body {
+                    config = config.max_body(limit);
+                }
+                let config = Arc::new(config);
+                bind(reactor, listen, || http::HttpServer::with_config(config.clone(), http::Echo))
+            }
+            Self::Amqp(_) | Self::Line(_) | Self::Echo(_) => {
+                Err(Error::Other("this service is not built in yet".into()))
+            }
+        }
+    }
+}
+
+fn bind<F: Factory>(
+    reactor: &mut Reactor,
+    listen: &[Listen],
+    mut factory: impl FnMut() -> F,
+) -> Result<Vec<Address>, Error> {
+    let mut bound = Vec::new();
+    for Listen(endpoint) in listen {
+        let listener = reactor.listen(endpoint.clone(), factory())?;
+        bound.extend(reactor.address(listener));
+    }
+    Ok(bound)
+}

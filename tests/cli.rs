@@ -1,0 +1,101 @@
+//! The binary `ropewalk` as an operator meets it.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+
+use support::Server;
+
+fn ropewalk(arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+    command.args(arguments).output().expect("the binary was built for this test")
+}
+
+fn roundtrip(server: &Server, sent: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(server.address()).expect("it listens");
+    stream.set_read_timeout(Some(support::PATIENCE)).expect("a limit");
+    stream.write_all(sent).expect("it is open");
+    let mut received = vec![0; sent.len()];
+    stream.read_exact(&mut received).expect("an answer");
+    received
+}
+
+#[test]
+fn echo_sends_bytes_back_and_sigterm_stops_it_with_status_0() {
+    let mut server = Server::start(&["echo", "--listen", "127.0.0.1:0"], 1);
+    assert_eq!(server.listening[0].0, "echo");
+    assert_eq!(roundtrip(&server, b"no newline"), b"no newline");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn line_sends_lines_back_and_ctrl_c_stops_it_with_status_0() {
+    let mut server = Server::start(&["line", "--listen", "tcp://127.0.0.1:0"], 1);
+    assert_eq!(server.listening[0].0, "line");
+    assert_eq!(roundtrip(&server, b"a line\n").last(), Some(&b'\n'));
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn listen_can_be_repeated_and_each_listener_has_its_line() {
+    let server = Server::start(&["echo", "--listen", "127.0.0.1:0", "--listen", "[::1]:0"], 2);
+    assert!(server.listening[0].1.is_ipv4());
+    assert!(server.listening[1].1.is_ipv6());
+}
+
+#[test]
+fn a_port_in_use_is_one_plain_line_and_status_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let output = ropewalk(&["echo", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn a_bad_address_is_refused_with_a_right_one() {
+    let output = ropewalk(&["echo", "--listen", "7007"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the port is missing") && said.contains("127.0.0.1:"), "{said}");
+}
+
+#[test]
+fn serve_reads_its_services_from_a_file_and_names_the_line_of_a_mistake() {
+    let file = std::env::temp_dir().join(format!("ropewalk-{}.toml", std::process::id()));
+    let path = file.to_str().expect("a temporary path");
+    std::fs::write(
+        &file,
+        "[[service]]\nkind = \"echo\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\n\
+         [[service]]\nkind = \"line\"\nlisten = [\"127.0.0.1:0\"]\nmax-length = 80\n",
+    )
+    .expect("a temporary file");
+    let server = Server::start(&["serve", "--config", path], 2);
+    let kinds: Vec<_> = server.listening.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["echo", "line"]);
+
+    std::fs::write(&file, "[[service]]\nkind = \"echo\"\nlistne = []\n").expect("a file");
+    let output = ropewalk(&["serve", "--config", path]);
+    std::fs::remove_file(&file).expect("it was written");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("line 3") && said.contains("listne"), "{said}");
+}
+
+#[test]
+fn help_is_enough_to_use_it() {
+    let output = ropewalk(&["--help"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    for word in ["serve", "amqp", "http", "line", "echo", "RUST_LOG"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let output = ropewalk(&["serve", "--help"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("[[service]]"));
+}

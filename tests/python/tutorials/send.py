@@ -1,0 +1,14 @@
+#!/usr/bin/env python3
+"""RabbitMQ's first tutorial, the sender: one message to the queue "hello"."""
+import os
+
+import pika
+
+parameters = pika.ConnectionParameters(host="localhost", port=int(os.environ["AMQP_PORT"]))
+connection = pika.BlockingConnection(parameters)
+channel = connection.channel()
+
+channel.queue_declare(queue="hello", durable=True, arguments={"x-queue-type": "quorum"})
+channel.basic_publish(exchange="", routing_key="hello", body="Hello World!")
+print(" [x] Sent 'Hello World!'")
+connection.close()

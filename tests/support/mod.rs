@@ -1,0 +1,175 @@
+//! What the tests of whole programs share: the real binary as a child process, and a Python
+//! environment of the tests' own.
+
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything in these tests may take before it counts as hung.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary `ropewalk`, running. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    /// What it said on standard output: `(kind, address)` for each listener.
+    pub listening: Vec<(String, SocketAddr)>,
+    errors: mpsc::Receiver<String>,
+}
+
+impl Server {
+    /// Starts `ropewalk ARGUMENTS` and waits until it listens on `listeners` addresses.
+    pub fn start(arguments: &[&str], listeners: usize) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ropewalk"))
+            .args(arguments)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built for this test");
+        let errors = lines(child.stderr.take().expect("it is piped"));
+        let output = lines(child.stdout.take().expect("it is piped"));
+        let mut listening = Vec::new();
+        while listening.len() < listeners {
+            let Ok(line) = output.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                let said: Vec<_> = errors.iter().collect();
+                panic!("ropewalk {arguments:?} does not listen; it said:\n{}", said.join("\n"));
+            };
+            let words: Vec<_> = line.split(' ').collect();
+            let [announcement, kind, address] = words[..] else { panic!("{line:?}") };
+            assert_eq!(announcement, "listening", "{line:?}");
+            let address = address.strip_prefix("tcp://").expect(&line);
+            listening.push((kind.to_owned(), address.parse().expect(&line)));
+        }
+        Self { child, listening, errors }
+    }
+
+    /// Where it listens first.
+    pub fn address(&self) -> SocketAddr {
+        self.listening[0].1
+    }
+
+    /// Sends it a signal by name, as in `kill -TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]);
+        let mut status = status;
+        assert!(status.status().expect("kill is everywhere").success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
+    /// What it has written to standard error so far.
+    pub fn said(&self) -> String {
+        let said: Vec<_> = self.errors.try_iter().collect();
+        said.join("\n")
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a child, within patience.
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            return status;
+        }
+        if Instant::now() >= end {
+            let _ = child.kill();
+            panic!("process {} does not end", child.id());
+        }
+        thread::sleep(Duration::from_millis(5)); // std has no wait with a limit
+    }
+}
+
+/// The lines of a child's output, as they come.
+pub fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace")
+}
+
+/// The interpreter of a virtual environment below `target/` with the packages that
+/// `tests/python/requirements.txt` pins. Made on first use, and again when that file changes.
+pub fn python() -> PathBuf {
+    let requirements = root().join("tests/python/requirements.txt");
+    let wanted = fs::read_to_string(&requirements).expect("it is in the repository");
+    let home = target().join("tests-python");
+    fs::create_dir_all(&home).expect("target/ is writable");
+    // Several test binaries run at once; one makes it, the others wait.
+    let lock = File::create(home.join("lock")).expect("target/ is writable");
+    lock.lock().expect("the lock's file is ours");
+    let (venv, stamp) = (home.join("venv"), home.join("installed.txt"));
+    let python = venv.join("bin/python");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
+        return python;
+    }
+    let _ = fs::remove_dir_all(&venv);
+    run(
+        Command::new("python3").args(["-m", "venv"]).arg(&venv),
+        "python3 with its venv module is missing: apt-get install python3 python3-venv",
+    );
+    run(
+        Command::new(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--requirement",
+            ])
+            .arg(&requirements),
+        "the Python packages cannot be installed: pip install -r tests/python/requirements.txt",
+    );
+    fs::write(&stamp, wanted).expect("target/ is writable");
+    python
+}
+
+/// The build directory: two levels above this test's own binary, which is in `PROFILE/deps`.
+fn target() -> PathBuf {
+    let binary = std::env::current_exe().expect("this test runs");
+    binary.ancestors().nth(3).expect("cargo puts it in target/PROFILE/deps").to_owned()
+}
+
+fn run(command: &mut Command, hint: &str) {
+    let output = command.output().unwrap_or_else(|error| panic!("{hint} ({error})"));
+    assert!(
+        output.status.success(),
+        "{hint}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
