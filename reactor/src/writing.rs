@@ -31,8 +31,9 @@ impl Reactor {
         if connection.writable
             && let Some(output) = &mut connection.output
         {
+            let before = output.len();
             let sent = output.send(&mut connection.stream);
-            connection.progressed |= !matches!(sent, Ok(Sent::Blocked));
+            connection.progressed |= output.len() < before; // a short write is progress, too
             match sent {
                 Ok(Sent::All) => {
                     if let Some(output) = connection.output.take() {

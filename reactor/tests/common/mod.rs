@@ -12,9 +12,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use ropewalk_reactor::simulation::Peer;
 use ropewalk_reactor::{
     Address, ConnectionId, ConnectionOptions, Factory, ListenOptions, Protocol, Reactor, Reason,
-    Result, Transport,
+    Result, Simulation, Transport,
 };
 
 pub mod logs;
@@ -98,6 +99,19 @@ pub fn pattern(from: usize, length: usize) -> Vec<u8> {
 pub fn pattern_at(position: usize) -> u8 {
     let word = (position as u64 / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (word >> (8 * (position % 8))) as u8
+}
+
+/// Holds bytes against what they should be; a failure says where they differ, and shows no more.
+#[track_caller]
+pub fn assert_same(actual: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
+    let (actual, expected) = (actual.as_ref(), expected.as_ref());
+    let differ = actual.iter().zip(expected).position(|(one, other)| one != other);
+    assert!(
+        actual == expected,
+        "{} bytes instead of {}, and they differ at {differ:?}",
+        actual.len(),
+        expected.len(),
+    );
 }
 
 /// What happened to a connection, in order.
@@ -371,4 +385,44 @@ pub fn dial(address: SocketAddr) -> TcpStream {
 pub fn reset(stream: TcpStream) {
     let socket = socket2::SockRef::from(&stream);
     socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+}
+
+/// A simulation with one listening `protocol` on its first reactor, and a peer that dialled it and
+/// is connected.
+pub fn served(seed: Option<u64>, protocol: impl Protocol) -> (Simulation, Peer) {
+    served_with(seed, ConnectionOptions::default(), protocol)
+}
+
+/// The address at which [`served`] listens.
+pub const SERVER: &str = "10.0.0.1:7";
+
+pub fn served_with(
+    seed: Option<u64>,
+    options: ConnectionOptions,
+    protocol: impl Protocol,
+) -> (Simulation, Peer) {
+    let mut simulation = seed.map_or_else(Simulation::calm, Simulation::new);
+    let options = ListenOptions::default().connection(options);
+    simulation.reactor().listen_with(options, SERVER, once(protocol)).expect("a free address");
+    let peer = simulation.dial(SERVER).expect("a good address");
+    assert!(simulation.run_until(|simulation| simulation.reactor().connection_count() > 0));
+    (simulation, peer)
+}
+
+/// Runs the test `name` in a process of its own, since it changes what belongs to the process.
+pub fn in_its_own_process(name: &str, body: impl FnOnce()) {
+    const MARK: &str = "ROPEWALK_TEST_PROCESS";
+    if std::env::var(MARK).is_ok_and(|marked| marked == name) {
+        return body();
+    }
+    let program = std::env::current_exe().expect("a test program");
+    let output = std::process::Command::new(program)
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, name)
+        .output()
+        .expect("a process");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "no test is named {name}: {said}");
 }
