@@ -590,18 +590,18 @@ fn on_sockets_the_peers_end_does_not_discard_output_that_is_still_queued() {
 }
 
 #[test]
-fn a_deadline_that_is_set_between_turns_counts_from_then() {
-    // The flush deadline of a close, asked for long after the last turn, was past at once.
+fn a_close_between_two_turns_has_its_whole_deadline_however_long_the_last_turn_is_past() {
     let record = Record::new();
     let (mut simulation, mut peer) = served(None, Probe::new(&record));
-    simulation.settle();
+    simulation.reactor().call_later(Duration::from_secs(5000), |_| {}); // makes turns read the clock
+    simulation.run_for(Duration::from_secs(1));
     simulation.run_for(Duration::from_secs(1000));
     let id = record.id();
     let mut transport = simulation.reactor().connection(id).expect("it is open");
     transport.write(&pattern(0, 100));
     transport.lose_connection();
     peer.shutdown();
-    simulation.settle();
+    simulation.run_for(Duration::from_secs(1));
     assert_same(peer.read(), pattern(0, 100));
     assert!(matches!(record.reason(), Reason::Closed), "{:?}", record.reason());
 }
