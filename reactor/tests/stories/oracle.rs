@@ -284,7 +284,7 @@ impl World {
             )
             || (other.id.is_none() && !other.outsider);
         let explained = match reason {
-            Reason::Done => end.read_closed || end.losing,
+            Reason::Done => end.read_closed,
             Reason::Closed => end.losing,
             Reason::Aborted => end.aborted,
             Reason::Panic(_) => end.panicked,
