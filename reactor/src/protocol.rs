@@ -68,9 +68,9 @@ pub trait Protocol: Any {
         let _ = (transport, reason);
     }
 
-    /// The protocol of type `of` inside this one, for a protocol that wraps another: answer with
-    /// [`layer_of`] on the inner one. The reactor asks only after it has compared the outermost
-    /// type itself.
+    /// What of type `of` is inside this one, for a protocol that wraps another: answer with
+    /// [`layer_of`] on an inner [`Protocol`], or by comparing the inner one's type where its trait
+    /// is another. The reactor asks only after it has compared the outermost type itself.
     fn layer(&mut self, of: TypeId) -> Option<&mut dyn Any> {
         let _ = of;
         None

@@ -1,6 +1,7 @@
 //! What a program may ask of its reactor, outside of callbacks of connections. Each request only
 //! takes notes; the loop acts on them.
 
+use std::any::Any;
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,7 +9,6 @@ use crate::address::{Address, IntoEndpoint};
 use crate::connection::Stage;
 use crate::options::{ConnectOptions, ListenOptions};
 use crate::panics::isolate;
-use crate::protocol::Protocol;
 use crate::transport::downcast;
 use crate::{
     ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, Promise, Reactor,
@@ -88,7 +88,7 @@ impl Reactor {
     /// Calls `call` with the protocol and the transport of a connection, now. `None` when the
     /// connection has gone, is not of type `P` (nor has a layer that is), or when `call` panics,
     /// which loses the connection.
-    pub fn with_protocol<P: Protocol, R>(
+    pub fn with_protocol<P: Any, R>(
         &mut self,
         id: ConnectionId,
         call: impl FnOnce(&mut P, &mut Transport<'_>) -> R,

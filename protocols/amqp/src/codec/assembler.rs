@@ -4,7 +4,9 @@
 //! decided here. The one rule: what a peer announces costs nothing, only what it sends does.
 
 use super::method::{Method, MethodId};
-use super::{ContentHeader, EncodeMethod, Error, Frame, FrameKind, Payload, Result};
+use super::{
+    Command, Content, ContentHeader, EncodeMethod, Error, Frame, FrameKind, Payload, Result,
+};
 use bytes::Bytes;
 use std::mem;
 
@@ -15,25 +17,6 @@ pub const MAX_BODY_SIZE: u64 = 128 << 20;
 /// buffer, so that between two commands a channel keeps no more than this and one method:
 /// 4 KiB + about 1 KiB (four names of 255 octets).
 const HELD_MAX: usize = 4096;
-
-/// A method with all that belongs to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command<'a> {
-    /// The method.
-    pub method: Method<'a>,
-    /// Its content, exactly if [`Method::carries_content`].
-    pub content: Option<Content<'a>>,
-}
-
-/// What follows a `basic.publish`, `deliver`, `get-ok` or `return`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content<'a> {
-    /// The properties as they came, not yet looked at: to be kept and passed on as they are,
-    /// or read with [`BasicProperties::decode`](super::BasicProperties::decode).
-    pub properties: Payload<'a>,
-    /// The whole body.
-    pub body: Payload<'a>,
-}
 
 /// Assembles the commands of one channel.
 ///

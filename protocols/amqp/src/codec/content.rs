@@ -1,6 +1,28 @@
-//! The header of a content: what comes between a method and its body.
+//! What may follow a method: a content's header and its body.
+//!
+//! The header as it stands in its frame, and the whole as it is passed on. Putting the frames
+//! together is the assembler's work.
 
-use super::{Error, FrameKind, Result};
+use super::{Error, FrameKind, Method, Payload, Result};
+
+/// A method with all that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// The method.
+    pub method: Method<'a>,
+    /// Its content, exactly if [`Method::carries_content`].
+    pub content: Option<Content<'a>>,
+}
+
+/// What follows a `basic.publish`, `deliver`, `get-ok` or `return`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content<'a> {
+    /// The properties as they came, not yet looked at: to be kept and passed on as they are,
+    /// or read with [`BasicProperties::decode`](super::BasicProperties::decode).
+    pub properties: Payload<'a>,
+    /// The whole body.
+    pub body: Payload<'a>,
+}
 
 /// The payload of a header frame (AMQP 0-9-1 section 4.2.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,11 +24,12 @@ mod reply_code;
 mod string;
 mod table;
 mod table_buf;
+mod table_check;
 mod value;
 mod wire;
 
-pub use assembler::{Assembler, Command, Content, MAX_BODY_SIZE};
-pub use content::ContentHeader;
+pub use assembler::{Assembler, MAX_BODY_SIZE};
+pub use content::{Command, Content, ContentHeader};
 pub use encoder::{Encoder, FrameWriter, SHARED_OUTPUT_MIN, Sink};
 pub use error::{Error, Snippet};
 pub use frame::{
@@ -40,8 +41,9 @@ pub use properties::BasicProperties;
 pub use protocol_header::{PROTOCOL_HEADER, ProtocolHeader};
 pub use reply_code::ReplyCode;
 pub use string::{LongStr, Secret, ShortStr};
-pub use table::{Array, MAX_TABLE_DEPTH, MAX_TABLE_FIELDS, Table, TableError};
+pub use table::{Array, Table};
 pub use table_buf::{ArrayBuf, TableBuf};
+pub use table_check::{MAX_TABLE_DEPTH, MAX_TABLE_FIELDS, TableError};
 pub use value::Value;
 
 /// What a codec's function gives back.

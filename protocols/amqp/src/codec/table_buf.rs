@@ -3,7 +3,8 @@
 //! They are kept encoded too: building one is appending, and sending it is copying. The one
 //! rule is that of [`Table`]: what is in there could be read back by any peer of ours.
 
-use super::table::{Extent, Fields, Kind, check};
+use super::table::Fields;
+use super::table_check::{Extent, Kind, check};
 use super::{Array, MAX_TABLE_DEPTH, MAX_TABLE_FIELDS, ShortStr, Table, TableError, Value};
 use std::fmt;
 
