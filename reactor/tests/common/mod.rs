@@ -21,7 +21,7 @@ use ropewalk_reactor::{
 pub mod logs;
 
 /// No test on this machine takes longer, however busy it is.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The seeds to run: `count` of them, or more if `ROPEWALK_SEEDS` says so; `ROPEWALK_SEED` replays
 /// a single one. A panic in the loop over them prints the seed.

@@ -191,7 +191,10 @@ fn write_to(world: &World, key: Key, transport: &mut Transport<'_>, length: usiz
         false => transport.write(&data),
     };
     if written != Written::Gone {
-        world.end(key, |end| end.written += length);
+        world.end(key, |end| {
+            end.written += length;
+            end.told_to_stop |= written == Written::AboveHighWater;
+        });
         let closed = world.end(key, |end| end.losing || end.losing_write || end.aborted);
         world.expect(key, !closed, "a write was taken after the close");
     }
@@ -296,9 +299,12 @@ impl Protocol for Actor {
     fn resume_producing(&mut self, transport: &mut Transport<'_>) {
         self.on_stage(transport, "resume_producing before it was made or after the loss");
         self.note("resumed");
-        let before =
-            self.world.end(self.key, |end| std::mem::replace(&mut end.producer_paused, false));
-        self.expect(before, "resume_producing without pause_producing");
+        let stopped = self.world.end(self.key, |end| {
+            let (paused, told) = (end.producer_paused, end.told_to_stop);
+            (end.producer_paused, end.told_to_stop) = (false, false);
+            paused || told
+        });
+        self.expect(stopped, "resume_producing though nobody was told to stop");
         let below = transport.buffered() <= self.world.high_water_mark / 4;
         self.expect(below, "resume_producing above the low-water mark");
         self.produce(transport);

@@ -57,6 +57,8 @@ pub(crate) struct End {
     /// It paused with something left: that comes again before anything else.
     pub(crate) held_back: bool,
     pub(crate) producer_paused: bool,
+    /// A write said that it is above the high-water mark: it is owed a `resume_producing`.
+    pub(crate) told_to_stop: bool,
     pub(crate) read_closed: bool,
     /// Told to close, in order.
     pub(crate) losing: bool,
