@@ -1,6 +1,8 @@
 //! Bad input, thrown at the real binary: each protocol answers with its own error and closes that
 //! connection; a bystander on another one notices nothing, and the process lives.
 
+#![allow(clippy::disallowed_methods, reason = "tests of whole programs live in real time")]
+
 mod support;
 
 use std::io::{ErrorKind, Read, Write};

@@ -33,12 +33,15 @@ use crate::threads::Pool;
 use crate::timer::{TimerId, Timers};
 use crate::{Error, LOG, Reactor, Transport};
 
+/// A call of a connection's own, made with its protocol.
+pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
+
 /// What a timer does when it is due.
 pub(crate) enum Alarm {
     /// A free call.
     Call(Box<dyn FnOnce(&mut Reactor)>),
     /// A connection's own call.
-    Protocol(ConnectionId, Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>),
+    Protocol(ConnectionId, ProtocolCall),
     /// A closing connection must have made progress.
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.

@@ -33,6 +33,9 @@
 compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
 
 mod address;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench_support;
 mod clock;
 mod connection;
 mod connector;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::address::{Address, IntoEndpoint};
 use crate::connection::Stage;
-use crate::core::{Alarm, Core};
+use crate::core::{Alarm, Core, ProtocolCall};
 use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
 use crate::output::Written;
 use crate::protocol::{Protocol, Reason, layer_of};
@@ -332,8 +332,6 @@ const UNKNOWN: Address = Address::Tcp(std::net::SocketAddr::V4(std::net::SocketA
     std::net::Ipv4Addr::UNSPECIFIED,
     0,
 )));
-
-type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
 
 /// Wraps a call that names its protocol's type, to be made with a protocol of unknown type.
 fn typed<P: Any>(call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static) -> ProtocolCall {

@@ -1,7 +1,8 @@
 //! What the tests of whole programs share: the real binary as a child process, and a Python
 //! environment of the tests' own.
 
-#![allow(dead_code, reason = "each test binary uses its part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of it")]
+#![allow(clippy::disallowed_methods, reason = "tests of whole programs live in real time")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};

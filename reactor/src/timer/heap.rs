@@ -4,6 +4,8 @@
 //! children in place of two halve the depth, and the four lie side by side in memory:
 //! fewer cache misses on the way down.
 
+use std::ops::Range;
+
 /// Children of a node.
 const ARITY: usize = 4;
 
@@ -20,7 +22,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// One wide number compares without a branch that the processor would have to guess.
+    /// One wide number: deadline first, then the order of setting.
     fn key(&self) -> u128 {
         u128::from(self.deadline) << 64 | u128::from(self.order)
     }
@@ -111,7 +113,12 @@ impl Heap {
     fn sift_down(&mut self, mut i: usize) {
         let entries = &mut self.entries[..];
         let entry = entries[i];
-        while let Some(child) = smallest_child(entries, i) {
+        loop {
+            let first = i * ARITY + 1;
+            if first >= entries.len() {
+                break;
+            }
+            let child = smallest(entries, first..entries.len().min(first + ARITY));
             if entry.key() < entries[child].key() {
                 break;
             }
@@ -121,38 +128,40 @@ impl Heap {
         entries[i] = entry;
     }
 
-    /// Moves the hole at the top down to a leaf and says where it came to rest.
+    /// Moves the hole at the top down to a leaf and says where it came to rest. Families of a
+    /// known size are walked apart from the short one that may come last: popping from a heap
+    /// of a million entries takes three quarters of the time so.
     fn sink_hole(&mut self) -> usize {
         let entries = &mut self.entries[..];
         let mut hole = 0;
-        while let Some(child) = smallest_child(entries, hole) {
-            entries[hole] = entries[child];
-            hole = child;
+        loop {
+            let first = hole * ARITY + 1;
+            if first + ARITY <= entries.len() {
+                let child = smallest(entries, first..first + ARITY);
+                entries[hole] = entries[child];
+                hole = child;
+            } else if first < entries.len() {
+                let child = smallest(entries, first..entries.len());
+                entries[hole] = entries[child];
+                return child;
+            } else {
+                return hole;
+            }
         }
-        hole
     }
 }
 
-fn smallest_child(entries: &[Entry], parent: usize) -> Option<usize> {
-    let first = parent * ARITY + 1;
-    let children = entries.get(first..)?;
-    // All families but the last are whole, and for those the compiler unrolls the loop.
-    let smallest = match children.first_chunk::<ARITY>() {
-        Some(family) => index_of_smallest(family),
-        None if children.is_empty() => return None,
-        None => index_of_smallest(children),
-    };
-    Some(first + smallest)
-}
-
+/// The index of the smallest entry in a range that is not empty.
 #[inline(always)]
-fn index_of_smallest(entries: &[Entry]) -> usize {
-    let mut smallest = 0;
-    let mut key = entries[0].key();
-    for (i, entry) in entries.iter().enumerate().skip(1) {
-        let smaller = entry.key() < key;
+#[allow(clippy::needless_range_loop, reason = "zipped iterators take half as long again")]
+fn smallest(entries: &[Entry], among: Range<usize>) -> usize {
+    let mut smallest = among.start;
+    let mut key = entries[smallest].key();
+    for i in among.start + 1..among.end {
+        let candidate = entries[i].key();
+        let smaller = candidate < key;
         smallest = if smaller { i } else { smallest };
-        key = if smaller { entry.key() } else { key };
+        key = if smaller { candidate } else { key };
     }
     smallest
 }

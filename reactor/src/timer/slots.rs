@@ -6,9 +6,9 @@
 
 use std::num::NonZeroU32;
 
-/// Slots in a page. With a boxed closure a slot takes 48 bytes, so a page 12 KiB. Smaller pages
-/// empty sooner, but are freed more often, which showed in the time it takes to fire a million.
-const PAGE: u32 = 4096;
+/// Slots in a page. With a boxed closure a slot takes 48 bytes, so a page 12 KiB: what a
+/// reactor with one timer holds, and what one survivor of a mass cancellation pins.
+pub(super) const PAGE: u32 = 256;
 
 /// One timer that is set.
 pub(super) struct Slot<T> {
