@@ -13,7 +13,7 @@ struct Factors;
 fn smallest_factor(number: u64) -> u64 {
     (2..)
         .take_while(|factor| *factor <= number / factor)
-        .find(|f| number % f == 0)
+        .find(|f| number.is_multiple_of(*f))
         .unwrap_or(number)
 }
 
