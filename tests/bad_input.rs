@@ -87,7 +87,7 @@ fn lines_over_the_limit_close_their_connection_and_no_other() {
     let arguments = ["line", "--listen", "127.0.0.1:0", "--max-length", "1000"];
     let mut server = Server::start(&arguments, 1);
     let address = server.address();
-    let mut bystander = Bystander::new(address, b"hello\n", 6);
+    let mut bystander = Bystander::new(address, b"hello\r\n", 7);
     for seed in 0..8 {
         exchange(address, &random(seed, MEBIBYTE));
         bystander.is_undisturbed();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
-use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http};
+use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http, line};
 use serde::Deserialize;
 
 /// One of the servers, with its options.
@@ -155,12 +155,24 @@ impl Service {
                     move |_| http::HttpServer::with_config(config.clone(), http::Echo)
                 })
             }
-            Self::Amqp(_) | Self::Line(_) | Self::Echo(_) => {
-                Err(Error::Other("this service is not built in yet".into()))
+            Self::Line(options) => {
+                let longest = options.max_length.unwrap_or(MAX_LENGTH);
+                bind(reactor, listen, || {
+                    move |_| {
+                        line::Lines::new(line::echo::LineEcho)
+                            .delimiter(line::Delimiter::LfOrCrLf)
+                            .max_length(longest)
+                    }
+                })
             }
+            Self::Echo(_) => bind(reactor, listen, || |_| line::echo::Echo),
+            Self::Amqp(_) => Err(Error::Other("this service is not built in yet".into())),
         }
     }
 }
+
+/// Twisted's `LineReceiver` has the same.
+const MAX_LENGTH: usize = 16 * 1024;
 
 fn bind<F: Factory>(
     reactor: &mut Reactor,
