@@ -36,13 +36,13 @@ fn answer<P: Protocol>(seed: u64, mut build: impl FnMut() -> P + 'static) -> Res
     let mut simulation = Simulation::new(seed);
     simulation.reactor().listen("10.0.0.1:1", move |_| build())?;
     let mut peer = simulation.dial("10.0.0.1:1")?;
-    peer.write(b"hello\nworld!\n");
+    peer.write(b"hello, world\n");
     simulation.settle();
     Ok(String::from_utf8_lossy(&peer.read()).into_owned())
 }
 
 fn main() -> Result {
-    let right = "5 bytes\n6 bytes\n";
+    let right = "12 bytes\n";
     for seed in 0..1000 {
         let answer = answer(seed, || Hasty)?;
         if answer != right {
