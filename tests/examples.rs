@@ -251,6 +251,21 @@ fn the_broker_answers_the_protocol_header_with_connection_start() {
 }
 
 #[test]
+fn the_generator_goes_on_for_as_long_as_somebody_reads() {
+    let server = Server::start("chargen");
+    let idle = server.call();
+    let mut caller = server.call();
+    let first: String = (' '..='~').take(72).collect();
+    assert_eq!(caller.line(), format!("{first}\r\n"));
+    let mut much = vec![0; 32 << 20];
+    caller.0.read_exact(&mut much).expect("more in time");
+    // After 94 more lines of 74 bytes comes the first one again.
+    assert_eq!(much[94 * 74..95 * 74], *format!("{first}\r\n").as_bytes());
+    drop((idle, caller));
+    assert!(server.call().line().starts_with(&first), "it lives on");
+}
+
+#[test]
 fn the_planted_bug_is_found_and_the_mended_protocol_passes() {
     let output = run("testing_a_protocol", &[]);
     let lines: Vec<_> = said(&output).lines().collect();
