@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{
     Chance, Happened, PATIENCE, Probe, Record, SERVER, descriptors, dial, in_its_own_process,
-    listen, logs, once, pattern, reset, seeds, turn_until, turn_while, use_up_descriptors,
+    listen, logs, once, pattern, reset, seeds, spawn, turn_until, turn_while, use_up_descriptors,
     with_few_descriptors,
 };
 use ropewalk_reactor::{
@@ -328,7 +328,7 @@ fn on_sockets_one_busy_connection_cannot_starve_the_others() {
     turn_until(&mut reactor, |_| busy.is_made());
     let other = dial(address);
     turn_until(&mut reactor, |_| quiet.is_made());
-    let flooding = std::thread::spawn(move || {
+    let flooding = spawn(move || {
         // Until the server has gone.
         while flood.write_all(&[7; 100_000]).is_ok() {}
     });

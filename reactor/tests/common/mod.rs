@@ -10,6 +10,7 @@ use std::cell::{Ref, RefCell};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::rc::Rc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -362,7 +363,7 @@ pub fn turn_while<T: Send + 'static>(
     client: impl FnOnce() -> T + Send + 'static,
 ) -> T {
     let handle = reactor.handle();
-    let client = std::thread::spawn(move || {
+    let client = spawn(move || {
         let answer = client();
         let _ = handle.call_from_thread(|_| {}); // wakes the loop
         answer
@@ -372,6 +373,11 @@ pub fn turn_while<T: Send + 'static>(
         Ok(answer) => answer,
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// A thread of the test's own.
+pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::spawn(run)
 }
 
 /// A client of std's: blocking, but never for longer than a test may take.
