@@ -215,9 +215,9 @@ impl Connection {
         }
     }
 
-    /// Whether the peer has closed its side.
-    pub(crate) fn input_ended(&self) -> bool {
-        self.input_ended
+    /// Whether there may be another event without more input: the end of a body, or of all.
+    pub(crate) fn goes_on_alone(&self) -> bool {
+        self.input_ended || matches!(self.receiving, Receiving::Exact { left: 0 })
     }
 
     /// Whether nothing of a request is here, nor of a response.

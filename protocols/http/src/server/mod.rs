@@ -266,7 +266,7 @@ impl HttpServer {
         if let Err(error) = self.produce(transport) {
             return self.handler_failed(transport, error);
         }
-        if self.connection.input_ended() { self.pump(transport, &[]).1 } else { Ok(()) }
+        if self.connection.goes_on_alone() { self.pump(transport, &[]).1 } else { Ok(()) }
     }
 
     /// The request is not acceptable: the peer is told, and the connection ends with the error.

@@ -118,18 +118,23 @@ fn an_exchange_is_answered_from_outside_by_its_name_and_only_while_it_lasts() {
 
 #[test]
 fn the_requests_before_a_half_close_are_answered_then_the_connection_ends() {
-    let mut harness = harness(with_exchange(|request, exchange| {
-        let path = request.path().to_owned();
-        exchange.call_later(Duration::from_secs(1), |exchange| exchange.respond(path.into()));
-        Ok(Reply::Later)
-    }));
-    harness.feed(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HT");
-    harness.close();
-    assert_eq!(written(&mut harness), "");
-    harness.advance(Duration::from_secs(3));
-    assert_eq!(written(&mut harness), [ok("/1", ""), ok("/2", "")].concat());
-    assert!(harness.is_closed() && harness.is_lost());
-    assert!(matches!(harness.reason(), Some(Reason::Done)), "{:?}", harness.reason());
+    for count in [1, 2] {
+        let mut harness = harness(with_exchange(|request, exchange| {
+            let path = request.path().to_owned();
+            exchange.call_later(Duration::from_secs(1), |exchange| exchange.respond(path.into()));
+            Ok(Reply::Later)
+        }));
+        harness.feed(&GET.repeat(count));
+        if count == 2 {
+            harness.feed(b"GET /3 HT");
+        }
+        harness.close();
+        assert_eq!(written(&mut harness), "");
+        harness.advance(Duration::from_secs(3));
+        assert_eq!(written(&mut harness), ok("/", "").repeat(count));
+        assert!(harness.is_closed() && harness.is_lost());
+        assert!(matches!(harness.reason(), Some(Reason::Done)), "{:?}", harness.reason());
+    }
 }
 
 #[test]
@@ -282,6 +287,17 @@ fn a_handler_that_pauses_its_body_is_given_no_more_until_it_resumes() {
     assert_eq!(written(&mut harness), [ok("4 Some(\"x\")", ""), ok("no body", "")].concat());
     assert!(!harness.with(|_, transport| transport.is_reading_paused()));
     assert!(holds_no_buffers(&mut harness));
+}
+
+#[test]
+fn a_body_that_is_paused_at_its_last_byte_ends_when_it_is_resumed() {
+    let mut harness = harness(Slow::default());
+    harness.feed(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd");
+    assert_eq!(written(&mut harness), "");
+    harness.advance(Duration::from_millis(1100));
+    assert_eq!(written(&mut harness), ok("4 None", ""));
+    harness.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(written(&mut harness), ok("no body", ""));
 }
 
 #[test]
@@ -584,6 +600,7 @@ fn the_echo_answers_with_the_request() {
     let answer = ok(text, "").replacen("Content-Length", &format!("{nosniff}Content-Length"), 1);
     assert_eq!(written(&mut harness), answer);
     harness.feed(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(written(&mut harness), "", "it may wait for a 100");
     harness.feed(b"3\r\nabc\r\n");
     assert!(written(&mut harness).ends_with("\r\n3\r\nabc\r\n"), "it comes back at once");
     harness.feed(b"0\r\nSum: x\r\n\r\n");
