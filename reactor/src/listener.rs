@@ -35,6 +35,8 @@ pub(crate) struct Listener {
     in_accepting: bool,
     /// Descriptors ran out: said once, until accepting works again.
     starved: bool,
+    /// A timer is set to look again: one is enough, however many callers come meanwhile.
+    looks_again: bool,
     /// Given up for a moment to take a caller off the queue and close the line.
     reserve: Option<File>,
 }
@@ -53,6 +55,7 @@ impl Listener {
             connection,
             in_accepting: false,
             starved: false,
+            looks_again: false,
             reserve: None,
         };
         listener.keep_reserve();
@@ -121,6 +124,7 @@ impl Core {
             let failure = match listener.socket.accept() {
                 Ok((stream, peer)) => {
                     if std::mem::take(&mut listener.starved) {
+                        listener.keep_reserve(); // it may have been lost to somebody else
                         info!(target: LOG, "accepting again on {}", here(listener));
                     }
                     self.births.push_back(Birth::Accepted { listener: id, stream, peer });
@@ -145,10 +149,20 @@ impl Core {
             if matches!(kind, Trouble::NoDescriptors) && listener.shed() {
                 continue;
             }
-            self.timers.insert(self.clock.after(TRY_AGAIN), Alarm::Accept(id));
+            if !std::mem::replace(&mut listener.looks_again, true) {
+                self.timers.insert(self.clock.after(TRY_AGAIN), Alarm::Accept(id));
+            }
             return;
         }
         self.accept_later(id);
+    }
+
+    /// Descriptors ran out a while ago: looks whether there are some again.
+    pub(crate) fn accept_again(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listener(id) {
+            listener.looks_again = false;
+        }
+        self.accept(id);
     }
 
     /// Accepts more in the next turn, although no edge will tell.
