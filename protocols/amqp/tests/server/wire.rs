@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use ropewalk_amqp::codec::method::{basic, channel, connection, queue};
 use ropewalk_amqp::codec::{
     BasicProperties, ContentHeader, EncodeMethod, Encoder, FrameKind, Frames, LongStr, Method,
-    PROTOCOL_HEADER, Secret, ShortStr, Table, TableBuf,
+    PROTOCOL_HEADER, Secret, ShortStr, TableBuf,
 };
 use ropewalk_amqp::server::{Config, Server};
 use ropewalk_reactor::Simulation;
@@ -278,6 +278,12 @@ impl Client {
         }
     }
 
+    /// Checks that all that came are whole, legal frames, and forgets them.
+    pub(crate) fn parse_all(&mut self) {
+        self.parse();
+        self.frames.clear();
+    }
+
     /// The next frame that came, if there is one.
     pub(crate) fn next(&mut self, world: &mut World) -> Option<Seen> {
         world.run();
@@ -423,9 +429,6 @@ fn split(text: &str) -> (u16, &str) {
     let (code, text) = text.split_once(' ').expect("a code and a text");
     (code.parse().expect("a number"), text)
 }
-
-/// An empty table, for methods that have one.
-pub(crate) const NONE: Table<'static> = Table::EMPTY;
 
 /// A table with one field.
 pub(crate) fn argument(name: &str, value: impl Into<i64>) -> TableBuf {
