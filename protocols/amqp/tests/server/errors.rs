@@ -17,11 +17,8 @@ const NOPE: ShortStr<'static> = ShortStr::literal("nope");
 fn furnished() -> (World, Client, Client) {
     let mut world = World::new();
     let mut owner = world.open();
-    let mine = queue::Declare {
-        queue: ShortStr::literal("mine"),
-        exclusive: true,
-        ..Default::default()
-    };
+    let mine =
+        queue::Declare { queue: ShortStr::literal("mine"), exclusive: true, ..Default::default() };
     owner.send(&mut world, 1, &mine);
     owner.next(&mut world);
     let mut client = world.open();
@@ -40,7 +37,11 @@ fn closes_channel(octets: &[u8], text: &str, failing: (u16, u16)) {
     client.raw(&mut world, octets);
     client.expect_channel_close(&mut world, 1, text, failing);
     client.raw(&mut world, &publish(1, "q", b"discarded"));
-    client.send(&mut world, 1, &queue::Declare { passive: true, queue: NOPE, ..Default::default() });
+    client.send(
+        &mut world,
+        1,
+        &queue::Declare { passive: true, queue: NOPE, ..Default::default() },
+    );
     client.expect_nothing(&mut world);
     client.send(&mut world, 1, &channel::CloseOk {});
     client.expect_nothing(&mut world);
@@ -178,7 +179,8 @@ fn what_contradicts_what_is_there_is_406() {
     closes_channel(&on_1(&declare), text, (50, 10));
 
     let length = argument("x-max-length", -1);
-    let declare = queue::Declare { queue: NOPE, arguments: length.as_table(), ..Default::default() };
+    let declare =
+        queue::Declare { queue: NOPE, arguments: length.as_table(), ..Default::default() };
     let text = "406 PRECONDITION_FAILED - invalid arg 'x-max-length' for queue 'nope' in vhost \
                 '/': {value_negative,-1}";
     closes_channel(&on_1(&declare), text, (50, 10));

@@ -104,9 +104,13 @@ fn a_session_one_byte_at_a_time_is_the_same() {
 
 #[test]
 fn another_protocol_gets_our_header_and_the_end() {
-    for header in
-        [&b"AMQP\x00\x01\x00\x00"[..], b"AMQP\x01\x01\x00\x08", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b"PING\r\n"]
-    {
+    for header in [
+        &b"AMQP\x00\x01\x00\x00"[..],
+        b"AMQP\x01\x01\x00\x08",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01",
+        b"PING\r\n",
+    ] {
         let mut world = World::new();
         let mut client = world.dial();
         client.raw(&mut world, header);
@@ -184,7 +188,10 @@ fn a_refused_login_is_dropped_after_a_while_without_a_word_for_others() {
 fn the_clients_limits_must_lie_within_the_servers() {
     let refusals = [
         ((2048, 131_072), "channel_max = 2048 is higher than the maximum allowed value (2047)"),
-        ((0, 131_072), "channel_max = 0 (no limit) is higher than the maximum allowed value (2047)"),
+        (
+            (0, 131_072),
+            "channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
+        ),
         ((2047, 131_073), "frame_max = 131073 is higher than the maximum allowed value (131072)"),
         ((2047, 0), "frame_max = 0 (no limit) is higher than the maximum allowed value (131072)"),
         ((2047, 4095), "frame_max = 4095 is lower than the minimum allowed value (4096)"),
@@ -252,11 +259,7 @@ fn a_frame_that_does_not_fit_the_handshake_ends_it() {
     let channel_open = method(1, &channel::Open::default());
     let queue_declare = method(0, &queue::Declare::default());
     let cases: [(&[u8], &str, (u16, u16)); 3] = [
-        (
-            &channel_open,
-            "505 UNEXPECTED_FRAME - type 1, all octets = <<0,20,0,10,0>>",
-            (0, 0),
-        ),
+        (&channel_open, "505 UNEXPECTED_FRAME - type 1, all octets = <<0,20,0,10,0>>", (0, 0)),
         (
             &queue_declare,
             "504 CHANNEL_ERROR - unexpected method in connection state starting",

@@ -40,8 +40,12 @@ fn hello_world() {
 fn declare_tasks(world: &mut World, client: &mut Client) {
     let arguments = TableBuf::new().with("x-queue-type", "quorum");
     let queue = ShortStr::literal("task_queue");
-    let declare =
-        queue::Declare { queue, durable: true, arguments: arguments.as_table(), ..Default::default() };
+    let declare = queue::Declare {
+        queue,
+        durable: true,
+        arguments: arguments.as_table(),
+        ..Default::default()
+    };
     client.send(world, 1, &declare);
     let Some(Seen::Method(1, "queue.declare-ok", _)) = client.next(world) else {
         panic!("no declare-ok")

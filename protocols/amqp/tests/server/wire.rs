@@ -53,8 +53,12 @@ impl World {
         let mut client = self.dial();
         client.peer.write(&opening(&Opening::default()));
         self.run();
-        assert!(matches!(client.next(self), Some(Seen::Method(0, name, _)) if name == "connection.start"));
-        assert!(matches!(client.next(self), Some(Seen::Method(0, name, _)) if name == "connection.tune"));
+        assert!(
+            matches!(client.next(self), Some(Seen::Method(0, name, _)) if name == "connection.start")
+        );
+        assert!(
+            matches!(client.next(self), Some(Seen::Method(0, name, _)) if name == "connection.tune")
+        );
         client.expect(self, 0, connection::OpenOk::default());
         client
     }
@@ -239,8 +243,12 @@ impl Client {
     #[track_caller]
     pub(crate) fn consume(&mut self, world: &mut World, queue: &str, tag: &str, no_ack: bool) {
         let consumer_tag = ShortStr::cut(tag);
-        let consume =
-            basic::Consume { queue: ShortStr::cut(queue), consumer_tag, no_ack, ..Default::default() };
+        let consume = basic::Consume {
+            queue: ShortStr::cut(queue),
+            consumer_tag,
+            no_ack,
+            ..Default::default()
+        };
         self.call(world, 1, &consume, basic::ConsumeOk { consumer_tag });
     }
 
