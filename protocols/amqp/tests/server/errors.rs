@@ -447,3 +447,25 @@ fn modes_are_not_mixed() {
     client.send(&mut world, 1, &tx::Select {});
     client.expect_close(&mut world, "540 NOT_IMPLEMENTED - tx.select", (90, 10));
 }
+
+#[test]
+fn what_was_delivered_before_the_fault_arrives_before_the_close() {
+    let last_words = |fault: Vec<u8>| {
+        let (mut world, mut client, _owner) = furnished();
+        client.consume(&mut world, "q", "c", true);
+        client.raw(&mut world, &[publish(1, "q", b"last words"), fault].concat());
+        let delivered = client.delivery(&mut world).expect("the delivery");
+        assert_eq!(delivered.body, b"last words");
+        (world, client)
+    };
+    let (mut world, mut client) =
+        last_words(on_1(&basic::Ack { delivery_tag: 9, multiple: false }));
+    let text = "406 PRECONDITION_FAILED - unknown delivery tag 9";
+    client.expect_channel_close(&mut world, 1, text, (60, 80));
+    let (mut world, mut client) = last_words(on_1(&channel::Flow { active: false }));
+    client.expect_close(&mut world, "540 NOT_IMPLEMENTED - active=false", (20, 20));
+    let (mut world, mut client) = last_words(on_1(&channel::Close::default()));
+    client.expect(&mut world, 1, channel::CloseOk {});
+    let (mut world, mut client) = last_words(method(0, &connection::Close::default()));
+    client.expect(&mut world, 0, connection::CloseOk {});
+}

@@ -158,3 +158,42 @@ fn a_connection_that_is_full_can_still_be_closed() {
     assert!(matches!(last, Some(Seen::Method(0, "connection.close-ok", _))), "{last:?}");
     assert!(consumer.is_ended(&mut world));
 }
+
+#[test]
+fn a_backlog_is_not_poured_out_over_a_new_consumer() {
+    let (mut world, mut publisher, mut consumer) = slow(true);
+    consumer.peer.reset();
+    for number in 0..10_000 {
+        publisher.peer.write(&publish(1, "q", &body(number)));
+    }
+    for _ in 0..3000 {
+        world.run();
+    }
+    assert!(world.messages() > 9000, "{}", world.messages());
+    let mut consumer = world.open();
+    consumer.peer.stop_reading();
+    let consume =
+        basic::Consume { queue: ShortStr::literal("q"), no_ack: true, ..Default::default() };
+    consumer.send(&mut world, 1, &consume);
+    assert!(buffered(&mut world) < BOUND, "{}", buffered(&mut world));
+}
+
+#[test]
+fn what_a_half_closed_client_holds_goes_to_others_though_its_output_is_stuck() {
+    let (mut world, mut publisher, mut stuck) = slow(false);
+    for number in 0..200 {
+        publisher.peer.write(&publish(1, "q", &body(number)));
+    }
+    for _ in 0..300 {
+        world.run();
+    }
+    let mut other = world.open();
+    other.consume(&mut world, "q", "other", true);
+    stuck.peer.shutdown();
+    for _ in 0..100 {
+        world.run();
+    }
+    assert_eq!(world.messages(), 0);
+    let first = other.delivery(&mut world).expect("a delivery");
+    assert!(first.redelivered);
+}
