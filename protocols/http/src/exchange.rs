@@ -96,16 +96,12 @@ impl<'a> Exchange<'a> {
 
     /// Answers with the whole response; a body that is pulled is produced from here on. Nothing
     /// happens if the response has begun already.
-    pub fn respond(&mut self, response: Response) {
+    pub fn respond(&mut self, mut response: Response) {
         let now = self.wall_clock();
-        match response.body {
-            Body::Whole(ref body) => {
-                let body = body.clone();
-                self.connection.respond(&response, body, now);
-            }
+        match std::mem::replace(&mut response.body, Body::Whole(Bytes::new())) {
+            Body::Whole(body) => self.connection.respond(&response, body, now),
             Body::Pulled { length, pieces } => {
-                let head = Response { body: Body::Whole(Bytes::new()), ..response };
-                if !self.connection.start(&head, length, now) {
+                if !self.connection.start(&response, length, now) {
                     return;
                 }
                 if self.connection.takes_body() {
