@@ -279,22 +279,14 @@ impl Connection {
             return;
         }
         self.body_paused = false; // whoever paused it has gone
-        let drainable = match &self.receiving {
-            Receiving::Complete => {
-                self.receiving = if self.keep_alive {
-                    self.sending = Sending::Idle;
-                    Receiving::Head { scanned: 0 }
-                } else {
-                    Receiving::Over
-                };
-                return;
+        match (&self.receiving, self.keep_alive) {
+            (Receiving::Complete, true) => {
+                self.sending = Sending::Idle;
+                self.receiving = Receiving::Head { scanned: 0 };
             }
-            Receiving::Exact { left } => *left <= self.config.max_drain,
-            Receiving::Chunked(_) => true, // until the limit is reached
-            Receiving::Head { .. } | Receiving::Over => return,
-        };
-        if !self.keep_alive || !drainable {
-            self.receiving = Receiving::Over;
+            // The rest of the request is thrown away, up to a limit.
+            (Receiving::Exact { .. } | Receiving::Chunked(_), true) => {}
+            _ => self.receiving = Receiving::Over,
         }
     }
 }

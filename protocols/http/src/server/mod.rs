@@ -11,11 +11,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use ropewalk_reactor::{Protocol, Result, Transport, Written};
+use ropewalk_reactor::{Result, Transport};
 
 use self::deadline::Deadline;
 use crate::connection::{Connection, Event, Waiting};
-use crate::exchange::{FLUSH_AT, Flow, flush, set_look};
+use crate::exchange::{FLUSH_AT, Flow, flush};
 use crate::handler::{ExchangeHandler, Handler, Intake, Reply};
 use crate::{Config, Error, Exchange, ExchangeId, LOG, Request, Response, Status, spare};
 
@@ -98,20 +98,6 @@ impl HttpServer {
         let result = self.go_on(transport);
         self.conclude(transport, result);
         answer
-    }
-
-    /// Output passed the high-water mark a moment ago. If the reactor's flush was enough to bring
-    /// it down, nobody else will say so; if it was not, `pause_producing` was called.
-    pub(crate) fn look_at_output(&mut self, transport: &mut Transport<'_>) {
-        self.flow.look_is_set = false;
-        if !self.flow.is_congested || self.flow.is_paused {
-            return;
-        }
-        match transport.writability() {
-            Written::Taken => self.resume_producing(transport),
-            Written::AboveHighWater => set_look(transport, &mut self.flow), // not flushed yet
-            Written::Gone => {}
-        }
     }
 
     /// Calls the handler with the current exchange; `None` if the connection has gone meanwhile.
@@ -381,7 +367,8 @@ impl HttpServer {
 
     /// A deadline may have passed.
     fn deadline_fired(&mut self, transport: &mut Transport<'_>) {
-        let Some(awaited) = self.deadline.fired(transport) else { return };
+        let send_timeout = self.connection.config().send_timeout;
+        let Some(awaited) = self.deadline.fired(send_timeout, transport) else { return };
         log::debug!(target: LOG, "{}: timed out waiting for {awaited:?}", transport.peer());
         match awaited {
             deadline::Awaited::Input(Waiting::Head | Waiting::Body) => {

@@ -53,7 +53,6 @@ impl Protocol for HttpServer {
         }
         self.flow.wall = None;
         self.flow.is_congested = true;
-        self.flow.is_paused = true;
         let result = self.follower(transport, |handler, exchange| {
             handler.pause_producing(exchange);
             Ok(())
@@ -68,7 +67,6 @@ impl Protocol for HttpServer {
         }
         self.flow.wall = None;
         self.flow.is_congested = false;
-        self.flow.is_paused = false;
         let result = self
             .follower(transport, |handler, exchange| handler.resume_producing(exchange))
             .or_else(|error| self.handler_failed(transport, error))

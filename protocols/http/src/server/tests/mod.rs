@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ropewalk_reactor::testing::Harness;
-use ropewalk_reactor::{ConnectionOptions, ListenOptions, Reason, Simulation};
+use ropewalk_reactor::{ConnectionOptions, Protocol, Reason, Simulation};
 
 use super::*;
 use crate::{Echo, Headers, with_exchange};

@@ -65,12 +65,9 @@ fn any_network_carries_the_same_conversation() {
         let config =
             Config::new().date(false).head_timeout(hours).body_timeout(hours).send_timeout(hours);
         let config = Arc::new(config);
-        let options = ConnectionOptions::default().flush_timeout(hours);
-        let listening = simulation.reactor().listen_with(
-            ListenOptions::default().connection(options),
-            "10.0.0.1:80",
-            move |_| HttpServer::with_config(config.clone(), Echo),
-        );
+        let listening = simulation
+            .reactor()
+            .listen("10.0.0.1:80", move |_| HttpServer::with_config(config.clone(), Echo));
         assert!(listening.is_ok());
         let mut peer = simulation.dial("10.0.0.1:80").expect("a good address");
         peer.write(&last);
