@@ -5,7 +5,6 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
@@ -30,7 +29,6 @@ impl fmt::Display for ConfigError {
 }
 
 /// Reads the services that the file lists, in its order.
-#[expect(clippy::disallowed_methods, reason = "at start, before the loop runs, reading may wait")]
 pub(crate) fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
         path: path.to_owned(),

@@ -2,9 +2,11 @@
 //! it begins to listen.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
-use ropewalk::{Address, Endpoint, Error, Factory, Reactor};
+use ropewalk::amqp::server as amqp;
+use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http, line};
 use serde::Deserialize;
 
 /// One of the servers, with its options.
@@ -44,6 +46,12 @@ pub(crate) struct Amqp {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:5672]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    /// The largest message body that is taken [default: 134217728]
+    #[arg(long, value_name = "BYTES")]
+    max_message_size: Option<u64>,
+    /// The heartbeat interval to propose to clients; 0 is none [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    heartbeat: Option<u16>,
 }
 
 /// Options of the HTTP server.
@@ -53,6 +61,10 @@ pub(crate) struct Http {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    /// The largest body that is gathered before it is answered; larger ones are streamed
+    /// [default: 1048576]
+    #[arg(long, value_name = "BYTES")]
+    max_body: Option<u64>,
 }
 
 /// Options of the line server.
@@ -139,13 +151,46 @@ impl Service {
             chosen => chosen,
         };
         match self {
-            Self::Amqp(_) => todo_amqp(reactor, listen),
-            Self::Http(_) => todo_amqp(reactor, listen),
-            Self::Line(_) => todo_amqp(reactor, listen),
-            Self::Echo(_) => todo_amqp(reactor, listen),
+            Self::Http(options) => {
+                let mut config = http::Config::default();
+                if let Some(limit) = options.max_body {
+                    config = config.max_body(limit);
+                }
+                let config = Arc::new(config);
+                bind(reactor, listen, || {
+                    let config = config.clone();
+                    move |_| http::HttpServer::with_config(config.clone(), http::Echo)
+                })
+            }
+            Self::Line(options) => {
+                let longest = options.max_length.unwrap_or(MAX_LENGTH);
+                bind(reactor, listen, || {
+                    move |_| {
+                        line::Lines::new(line::echo::LineEcho)
+                            .delimiter(line::Delimiter::LfOrCrLf)
+                            .max_length(longest)
+                    }
+                })
+            }
+            Self::Echo(_) => bind(reactor, listen, || |_| line::echo::Echo),
+            Self::Amqp(options) => {
+                let mut config = amqp::Config::default();
+                if let Some(limit) = options.max_message_size {
+                    config = config.max_message_size(limit);
+                }
+                if let Some(seconds) = options.heartbeat {
+                    config = config.heartbeat(seconds);
+                }
+                // All its listeners serve the same queues.
+                let server = amqp::Server::new(config);
+                bind(reactor, listen, || server.clone())
+            }
         }
     }
 }
+
+/// Twisted's `LineReceiver` has the same.
+const MAX_LENGTH: usize = 16 * 1024;
 
 fn bind<F: Factory>(
     reactor: &mut Reactor,

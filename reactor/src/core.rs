@@ -33,12 +33,15 @@ use crate::threads::Pool;
 use crate::timer::{TimerId, Timers};
 use crate::{Error, LOG, Reactor, Transport};
 
+/// A call of a connection's own, made with its protocol.
+pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
+
 /// What a timer does when it is due.
 pub(crate) enum Alarm {
     /// A free call.
     Call(Box<dyn FnOnce(&mut Reactor)>),
     /// A connection's own call.
-    Protocol(ConnectionId, Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>),
+    Protocol(ConnectionId, ProtocolCall),
     /// A closing connection must have made progress.
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.
@@ -184,7 +187,10 @@ impl Core {
 
     /// Ends a connection whose close has been completed, with the reason that began it.
     pub(crate) fn finish(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.stage != Stage::Lost
+        // its reason is for its protocol
+        {
             let reason = connection.reason.take().map_or(Reason::Done, |reason| *reason);
             self.end(id, reason);
         }

@@ -55,7 +55,9 @@ pub trait Protocol: Any {
         let _ = transport;
     }
 
-    /// Buffered output has fallen to the low-water mark: produce again.
+    /// Buffered output has fallen to the low-water mark after
+    /// [`pause_producing`](Self::pause_producing), or after a write that answered
+    /// [`AboveHighWater`](crate::Written::AboveHighWater): produce again.
     #[doc(alias = "resumeProducing")]
     fn resume_producing(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
@@ -68,9 +70,9 @@ pub trait Protocol: Any {
         let _ = (transport, reason);
     }
 
-    /// The protocol of type `of` inside this one, for a protocol that wraps another: answer with
-    /// [`layer_of`] on the inner one. The reactor asks only after it has compared the outermost
-    /// type itself.
+    /// What of type `of` is inside this one, for a protocol that wraps another: answer with
+    /// [`layer_of`] on an inner [`Protocol`], or by comparing the inner one's type where its trait
+    /// is another. The reactor asks only after it has compared the outermost type itself.
     fn layer(&mut self, of: TypeId) -> Option<&mut dyn Any> {
         let _ = of;
         None

@@ -186,7 +186,6 @@ impl Reactor {
         for id in left_unread {
             if let Some(connection) = self.core.connections.get_mut(id) {
                 connection.in_ready = false;
-                self.redeliver(id);
                 self.read(id);
             }
         }

@@ -2,7 +2,7 @@
 //! connection or any other. A transport only takes notes; nothing that it is asked for runs user
 //! code before the callback has returned.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::address::{Address, IntoEndpoint};
 use crate::connection::Stage;
-use crate::core::{Alarm, Core};
+use crate::core::{Alarm, Core, ProtocolCall};
 use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
 use crate::output::Written;
 use crate::protocol::{Protocol, Reason, layer_of};
@@ -208,7 +208,7 @@ impl Transport<'_> {
     ///
     /// The delay counts from the beginning of this turn.
     #[doc(alias = "callLater")]
-    pub fn call_later<P: Protocol>(
+    pub fn call_later<P: Any>(
         &mut self,
         delay: Duration,
         call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static,
@@ -283,7 +283,7 @@ impl Transport<'_> {
 
     /// Calls `call` with this connection's protocol and the result of `deferred`, once it is
     /// there; if the connection has gone by then, the result is dropped.
-    pub fn when<P: Protocol, T: 'static>(
+    pub fn when<P: Any, T: 'static>(
         &mut self,
         deferred: Deferred<T>,
         call: impl FnOnce(&mut P, &mut Transport<'_>, Result<T, Error>) + 'static,
@@ -333,10 +333,8 @@ const UNKNOWN: Address = Address::Tcp(std::net::SocketAddr::V4(std::net::SocketA
     0,
 )));
 
-type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
-
 /// Wraps a call that names its protocol's type, to be made with a protocol of unknown type.
-fn typed<P: Protocol>(call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static) -> ProtocolCall {
+fn typed<P: Any>(call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static) -> ProtocolCall {
     Box::new(move |protocol, transport| match downcast::<P>(protocol) {
         Some(protocol) => call(protocol, transport),
         None => log::error!(
@@ -349,6 +347,6 @@ fn typed<P: Protocol>(call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static) -
 }
 
 /// The layer of type `P` of a protocol.
-pub(crate) fn downcast<P: Protocol>(protocol: &mut dyn Protocol) -> Option<&mut P> {
+pub(crate) fn downcast<P: Any>(protocol: &mut dyn Protocol) -> Option<&mut P> {
     layer_of(protocol, TypeId::of::<P>())?.downcast_mut()
 }

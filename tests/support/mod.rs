@@ -1,7 +1,8 @@
 //! What the tests of whole programs share: the real binary as a child process, and a Python
 //! environment of the tests' own.
 
-#![allow(dead_code, reason = "each test binary uses its part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of it")]
+#![allow(clippy::disallowed_methods, reason = "tests of whole programs live in real time")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -59,9 +60,9 @@ impl Server {
 
     /// Sends it a signal by name, as in `kill -TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]);
-        let mut status = status;
-        assert!(status.status().expect("kill is everywhere").success());
+        let process = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &process]).status();
+        assert!(status.expect("kill is everywhere").success());
     }
 
     /// Waits for its end.

@@ -1,0 +1,208 @@
+//! Publisher confirms: numbers from 1 on, in order, as few as may be.
+//!
+//! A publish is confirmed when all its queues have it, or, where the caller keeps a store
+//! ([`Config::confirm_after_store`](crate::Config)), when the store has it. Runs of confirms
+//! leave as one `multiple`; one that waits holds back those behind it.
+
+use std::collections::VecDeque;
+
+use crate::broker::Broker;
+use crate::channel::Mode;
+use crate::error::{Result, precondition_failed};
+use crate::ids::ChannelId;
+
+/// The confirms of one channel.
+#[derive(Default)]
+pub(crate) struct Confirms {
+    /// The number of the last publish.
+    last: u64,
+    /// Confirmed up to here, to the client.
+    sent: u64,
+    /// Taken over up to here; `sent..=taken` may go out as one.
+    taken: u64,
+    /// The fates of the publishes after `taken`, in order.
+    pending: VecDeque<Fate>,
+    /// Whether the channel is in the outbox's list.
+    listed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Waiting,
+    Taken,
+    Refused,
+}
+
+impl Confirms {
+    fn push(&mut self, fate: Fate) -> u64 {
+        self.last += 1;
+        if fate == Fate::Taken && self.pending.is_empty() {
+            self.taken = self.last;
+        } else {
+            self.pending.push_back(fate);
+        }
+        self.last
+    }
+
+    fn resolve(&mut self, number: u64) {
+        let first = self.last - self.pending.len() as u64 + 1;
+        if let Some(fate) = number.checked_sub(first).and_then(|at| usize::try_from(at).ok())
+            && let Some(fate) = self.pending.get_mut(fate)
+        {
+            *fate = Fate::Taken;
+        }
+        while self.pending.front() == Some(&Fate::Taken) {
+            self.pending.pop_front();
+            self.taken += 1;
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.sent < self.taken || self.pending.front() == Some(&Fate::Refused)
+    }
+
+    /// The next confirm: number, multiple, taken.
+    fn next(&mut self) -> Option<(u64, bool, bool)> {
+        if self.sent < self.taken {
+            let multiple = self.taken - self.sent > 1;
+            self.sent = self.taken;
+            return Some((self.sent, multiple, true));
+        }
+        if self.pending.front() != Some(&Fate::Refused) {
+            return None;
+        }
+        self.pending.pop_front();
+        self.taken += 1;
+        self.sent = self.taken;
+        let refused = self.sent;
+        while self.pending.front() == Some(&Fate::Taken) {
+            self.pending.pop_front();
+            self.taken += 1;
+        }
+        Some((refused, false, false))
+    }
+}
+
+/// A publish whose confirm waits for the store.
+pub(crate) struct Ticket {
+    number: u64,
+    channel: ChannelId,
+    publish: u64,
+}
+
+/// The publishes that wait for the store, oldest first.
+#[derive(Default)]
+pub(crate) struct Tickets {
+    last: u64,
+    waiting: VecDeque<Ticket>,
+}
+
+impl Broker {
+    /// Turns publisher confirms on (`confirm.select`); again is no error. `PRECONDITION_FAILED`
+    /// on a transactional channel.
+    pub fn select_confirm(&mut self, channel: ChannelId) -> Result<()> {
+        let channel = self.channel_mut(channel)?;
+        match channel.mode {
+            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
+            Mode::Transaction(_) => {
+                return Err(precondition_failed("cannot switch from tx to confirm mode"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the last publish that a store must keep before it is confirmed; 0 if there
+    /// was none yet.
+    pub fn last_ticket(&self) -> u64 {
+        self.tickets.last
+    }
+
+    /// Says that the store has all up to `ticket`: their confirms go out.
+    pub fn stored(&mut self, ticket: u64) {
+        while self.tickets.waiting.front().is_some_and(|first| first.number <= ticket) {
+            let Some(Ticket { channel, publish, .. }) = self.tickets.waiting.pop_front() else {
+                return;
+            };
+            if let Some(state) = self.channels.get_mut(channel)
+                && let Mode::Confirm(confirms) = &mut state.mode
+            {
+                confirms.resolve(publish);
+                list(&mut self.outbox.confirming, channel, confirms);
+            }
+        }
+    }
+
+    /// Numbers a publish on a channel with confirms; `must_store` if its confirm shall wait.
+    #[inline]
+    pub(crate) fn confirm(&mut self, channel: ChannelId, refused: bool, must_store: bool) {
+        let Some(state) = self.channels.get_mut(channel) else { return };
+        let Mode::Confirm(confirms) = &mut state.mode else { return };
+        let wait = must_store && !refused && self.config.confirm_after_store;
+        let fate = match (refused, wait) {
+            (true, _) => Fate::Refused,
+            (_, true) => Fate::Waiting,
+            _ => Fate::Taken,
+        };
+        let publish = confirms.push(fate);
+        if wait {
+            self.tickets.last += 1;
+            let number = self.tickets.last;
+            self.tickets.waiting.push_back(Ticket { number, channel, publish });
+        }
+        list(&mut self.outbox.confirming, channel, confirms);
+    }
+
+    /// The next confirm to send.
+    pub(crate) fn next_confirm(&mut self) -> Option<(ChannelId, u64, bool, bool)> {
+        while let Some(&channel) = self.outbox.confirming.front() {
+            if let Some(state) = self.channels.get_mut(channel)
+                && let Mode::Confirm(confirms) = &mut state.mode
+            {
+                if let Some((number, multiple, taken)) = confirms.next() {
+                    return Some((channel, number, multiple, taken));
+                }
+                confirms.listed = false;
+            }
+            self.outbox.confirming.pop_front();
+        }
+        None
+    }
+}
+
+#[inline]
+fn list(confirming: &mut VecDeque<ChannelId>, channel: ChannelId, confirms: &mut Confirms) {
+    if !confirms.listed && confirms.has_news() {
+        confirms.listed = true;
+        confirming.push_back(channel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_confirms_leaves_as_one_and_a_refusal_alone() {
+        let mut confirms = Confirms::default();
+        for fate in [Fate::Taken, Fate::Taken, Fate::Refused, Fate::Taken, Fate::Taken] {
+            confirms.push(fate);
+        }
+        let sent: Vec<_> = std::iter::from_fn(|| confirms.next()).collect();
+        assert_eq!(sent, [(2, true, true), (3, false, false), (5, true, true)]);
+    }
+
+    #[test]
+    fn a_confirm_that_waits_for_the_store_holds_back_those_behind_it() {
+        let mut confirms = Confirms::default();
+        for fate in [Fate::Taken, Fate::Waiting, Fate::Taken, Fate::Waiting] {
+            confirms.push(fate);
+        }
+        assert_eq!(confirms.next(), Some((1, false, true)));
+        assert_eq!(confirms.next(), None);
+        confirms.resolve(4);
+        assert_eq!(confirms.next(), None);
+        confirms.resolve(2);
+        assert_eq!(confirms.next(), Some((4, true, true)));
+    }
+}

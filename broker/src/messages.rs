@@ -1,0 +1,189 @@
+//! Where messages are stored: slots in chunks, counted references, no allocation in the steady
+//! state.
+//!
+//! A message is reached by a four-byte handle, which is what queues, unacknowledged deliveries
+//! and the outbox hold. It goes with its last reference; a chunk whose messages have all gone
+//! gives its memory back, so that a drained backlog of ten million leaves nothing behind.
+
+use crate::message::{Message, Publish};
+
+/// The handle of a stored message. Holding one means owning one of its references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MessageId(u32);
+
+impl MessageId {
+    /// A handle that names no message, for a hole.
+    pub(crate) const NONE: MessageId = MessageId(u32::MAX);
+}
+
+/// A handle with what a queue asks of its message, so that ten queues need not look it up ten
+/// times.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) id: MessageId,
+    pub(crate) priority: u8,
+    /// Of the body.
+    pub(crate) bytes: u64,
+    /// The message's own time to live in milliseconds.
+    pub(crate) ttl: Option<u64>,
+}
+
+/// Messages a chunk: 1,024 of 64 bytes are 64 KiB, so a backlog grows without moving anything.
+const CHUNK: usize = 1 << CHUNK_BITS;
+const CHUNK_BITS: u32 = 10;
+
+#[derive(Default)]
+pub(crate) struct Messages {
+    chunks: Vec<Chunk>,
+    /// Chunks with room, the one in use last.
+    roomy: Vec<u32>,
+    live: usize,
+}
+
+#[derive(Default)]
+struct Chunk {
+    /// Empty while the chunk has given its memory back.
+    slots: Vec<Message>,
+    free: Vec<u16>,
+    live: u16,
+}
+
+impl Messages {
+    /// Stores a message with `references` references to it.
+    pub(crate) fn insert(
+        &mut self,
+        publish: &Publish<'_>,
+        ttl: Option<u64>,
+        references: u32,
+    ) -> MessageId {
+        let at = match self.roomy.last() {
+            Some(&at) => at,
+            None => {
+                let at = u32::try_from(self.chunks.len()).expect("memory ends before the handles");
+                self.chunks.push(Chunk::default());
+                self.roomy.push(at);
+                at
+            }
+        };
+        let chunk = &mut self.chunks[at as usize];
+        let slot = match chunk.free.pop() {
+            Some(slot) => usize::from(slot),
+            None => {
+                if chunk.slots.capacity() == 0 {
+                    chunk.slots.reserve_exact(CHUNK);
+                }
+                chunk.slots.push(Message::default());
+                chunk.slots.len() - 1
+            }
+        };
+        let message = &mut chunk.slots[slot];
+        message.fill(publish, ttl);
+        message.references = references;
+        chunk.live += 1;
+        if usize::from(chunk.live) == CHUNK {
+            self.roomy.pop();
+        }
+        self.live += 1;
+        MessageId(at << CHUNK_BITS | slot as u32)
+    }
+
+    pub(crate) fn stored(&self, id: MessageId) -> Stored {
+        let message = self.get(id);
+        Stored {
+            id,
+            priority: message.priority(),
+            bytes: message.body().len() as u64,
+            ttl: message.ttl(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: MessageId) -> &Message {
+        let (chunk, slot) = split(id);
+        &self.chunks[chunk].slots[slot]
+    }
+
+    /// Adds a reference.
+    #[inline]
+    pub(crate) fn retain(&mut self, id: MessageId) {
+        let (chunk, slot) = split(id);
+        self.chunks[chunk].slots[slot].references += 1;
+    }
+
+    /// Gives a reference back; the last one frees the message.
+    #[inline]
+    pub(crate) fn release(&mut self, id: MessageId) {
+        let (at, slot) = split(id);
+        let chunk = &mut self.chunks[at];
+        let message = &mut chunk.slots[slot];
+        message.references -= 1;
+        if message.references == 0 {
+            message.clear();
+            chunk.free.push(slot as u16);
+            let was_full = usize::from(chunk.live) == CHUNK;
+            chunk.live -= 1;
+            self.live -= 1;
+            if was_full {
+                if let Some(&last) = self.roomy.last()
+                    && self.chunks[last as usize].live == 0
+                {
+                    self.chunks[last as usize] = Chunk::default();
+                }
+                self.roomy.push(at as u32);
+            } else if chunk.live == 0 && self.roomy.last() != Some(&(at as u32)) {
+                // It stays in `roomy`, and gets its memory again when its turn comes. The chunk
+                // in use keeps its memory, or every message would allocate one.
+                *chunk = Chunk::default();
+            }
+        }
+    }
+
+    /// How many messages are stored.
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+}
+
+fn split(id: MessageId) -> (usize, usize) {
+    ((id.0 >> CHUNK_BITS) as usize, id.0 as usize & (CHUNK - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(messages: &mut Messages, body: &[u8]) -> MessageId {
+        messages.insert(&Publish::new(b"x", b"key", body), None, 1)
+    }
+
+    #[test]
+    fn a_message_goes_with_its_last_reference_and_its_slot_is_used_again() {
+        let mut messages = Messages::default();
+        let first = insert(&mut messages, b"one");
+        messages.retain(first);
+        messages.release(first);
+        assert_eq!(messages.get(first).body(), b"one");
+        assert_eq!(messages.get(first).exchange(), b"x");
+        assert_eq!(messages.get(first).routing_key(), b"key");
+        messages.release(first);
+        assert_eq!(messages.len(), 0);
+        assert_eq!(insert(&mut messages, b"two"), first);
+    }
+
+    #[test]
+    fn a_drained_backlog_gives_its_chunks_back() {
+        let mut messages = Messages::default();
+        let ids: Vec<_> = (0..CHUNK * 8).map(|_| insert(&mut messages, b"m")).collect();
+        ids.iter().for_each(|&id| messages.release(id));
+        let held = messages.chunks.iter().filter(|chunk| chunk.slots.capacity() > 0).count();
+        assert!(held <= 2, "{held} chunks still hold memory");
+        let again: Vec<_> = (0..CHUNK * 8).map(|_| insert(&mut messages, b"n")).collect();
+        assert!(again.iter().all(|&id| messages.get(id).body() == b"n"));
+        assert_eq!(messages.chunks.len(), 8, "the chunks are used again");
+    }
+
+    #[test]
+    fn a_stored_message_takes_no_more_than_64_bytes_beside_its_bytes() {
+        assert!(size_of::<Message>() <= 64, "{}", size_of::<Message>());
+    }
+}

@@ -1,0 +1,16 @@
+//! HTTP/1.1's bytes to values and back (RFC 9112): no I/O, no reactor, no state of a connection.
+//!
+//! `head` reads a request's head and decides how long its body is, `fields` reads header lines,
+//! `chunked` reads and writes the chunked coding, `encode` writes heads. The one rule: what two
+//! parsers on one path could read differently is refused, never repaired.
+
+mod chunked;
+pub(crate) mod encode;
+mod fields;
+mod head;
+mod target;
+
+pub(crate) use chunked::write_chunk_size;
+pub use chunked::{ChunkedDecoder, Piece, write_chunk, write_last_chunk};
+pub use fields::MAX_FIELDS;
+pub use head::{BodyLength, Framing, check_partial, has_blank_line, parse_request};

@@ -1,0 +1,148 @@
+//! Whether a target and a host are what RFC 9112 §3.2 allows.
+
+use crate::request::split_absolute;
+use crate::{Error, Method};
+
+/// Checks that the target's form fits the method: authority for CONNECT and nothing else, `*` for
+/// OPTIONS alone, origin or absolute for all others. The parser has already seen to it that the
+/// target has no white space or control character; bytes above ASCII (which should have been
+/// percent-encoded) are let through if they are UTF-8, as nginx and Go do.
+pub(crate) fn check_target(method: Method, target: &str) -> Result<(), Error> {
+    let fits = if method == Method::Connect {
+        is_authority(target.as_bytes(), true)
+    } else if target.starts_with('/') {
+        true
+    } else if target == "*" {
+        method == Method::Options
+    } else {
+        split_absolute(target).is_some_and(|(authority, _)| {
+            !authority.is_empty() && is_authority(authority.as_bytes(), false)
+        })
+    };
+    // A fragment is never sent (RFC 9112 §3.2.1).
+    if fits && memchr::memchr(b'#', target.as_bytes()).is_none() {
+        Ok(())
+    } else {
+        Err(Error::Target)
+    }
+}
+
+/// Checks a Host field: `uri-host [ ":" port ]`, or empty (RFC 9110 §7.2).
+pub(crate) fn check_host(value: &[u8]) -> Result<(), Error> {
+    if value.is_empty() || is_authority(value, false) { Ok(()) } else { Err(Error::HostInvalid) }
+}
+
+/// Whether this is a host and a port (RFC 3986 §3.2.2), without user information: a name, an
+/// IPv4 address or an IP literal in brackets. The port may be missing, or be empty, unless
+/// `with_port`.
+fn is_authority(value: &[u8], with_port: bool) -> bool {
+    let (host, port) = match value {
+        [b'[', ..] => {
+            let Some(end) = memchr::memchr(b']', value) else { return false };
+            let literal = &value[1..end];
+            let valid = !literal.is_empty()
+                && literal.iter().all(|&byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'-' | b'_' | b'~')
+                });
+            if !valid {
+                return false;
+            }
+            match &value[end + 1..] {
+                [] => (literal, None),
+                [b':', port @ ..] => (literal, Some(port)),
+                _ => return false,
+            }
+        }
+        _ => match memchr::memchr(b':', value) {
+            Some(colon) => (&value[..colon], Some(&value[colon + 1..])),
+            None => (value, None),
+        },
+    };
+    let port_fits = match port {
+        Some([]) | None => !with_port,
+        Some(port) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+    };
+    let bracketed = value[0] == b'[';
+    port_fits && !host.is_empty() && (bracketed || host.iter().all(|&byte| is_name_byte(byte)))
+}
+
+/// A byte of a registered name: unreserved, percent-encoded or a sub-delimiter.
+fn is_name_byte(byte: u8) -> bool {
+    const ALLOWED: [bool; 256] = {
+        let mut allowed = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            allowed[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let others = b"-._~%!$&'()*+,;=";
+        let mut at = 0;
+        while at < others.len() {
+            allowed[others[at] as usize] = true;
+            at += 1;
+        }
+        allowed
+    };
+    ALLOWED[usize::from(byte)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_for_its_own_methods() {
+        for (method, target, fits) in [
+            (Method::Get, "/", true),
+            (Method::Get, "/a#b", false),
+            (Method::Get, "a/b", false),
+            (Method::Get, "*", false),
+            (Method::Options, "*", true),
+            (Method::Options, "/", true),
+            (Method::Get, "http://h/", true),
+            (Method::Get, "http://h:8080?q", true),
+            (Method::Get, "http://user@h/", false),
+            (Method::Get, "http:///p", false),
+            (Method::Get, "ftp://h/", false),
+            (Method::Get, "h:80", false),
+            (Method::Connect, "h:443", true),
+            (Method::Connect, "[::1]:443", true),
+            (Method::Connect, "h", false),
+            (Method::Connect, "h:", false),
+            (Method::Connect, "/", false),
+            (Method::Connect, "http://h:80", false),
+            (Method::Connect, "*", false),
+        ] {
+            assert_eq!(check_target(method, target).is_ok(), fits, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
+        for host in ["", "a", "a.example:80", "127.0.0.1", "[::1]", "[::1]:80", "a_b", "a:", "%41"]
+        {
+            assert!(check_host(host.as_bytes()).is_ok(), "{host:?}");
+        }
+        for host in [
+            ":80",
+            "a b",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a:80:81",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "a:123456",
+            "a?",
+            "a#",
+            "a\\b",
+            "a\"",
+            "caf\u{e9}",
+            "a\tb",
+            "[a b]",
+        ] {
+            assert!(check_host(host.as_bytes()).is_err(), "{host:?}");
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The server's side of an HTTP/1.1 connection as a state machine: bytes in, events out, response
+//! in, bytes out. No I/O, no clock (the time is passed in), no handler.
+//!
+//! The one rule: one request at a time. A pipelined request is not looked at before the response
+//! to the one before it is complete, so responses are in order without a queue of them, and what
+//! a client has sent too early stays in its own buffer, bounded by the shell.
+
+mod output;
+mod respond;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub(crate) use output::{Output, Sink};
+
+use crate::codec::{
+    BodyLength, ChunkedDecoder, Framing, Piece, check_partial, has_blank_line, parse_request,
+};
+use crate::{Config, Error, Method, Request, Version};
+
+/// What came of some input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    /// Nothing, without more input. What was not consumed must be there again.
+    NeedMore,
+    /// A head is in the request. Where [`Connection::expects_body`], the body follows; else the
+    /// request is whole.
+    RequestReceived,
+    /// Bytes of the body, never empty.
+    BodyReceived(&'a [u8]),
+    /// The request is whole.
+    BodyEnded,
+    /// Nothing, until the response is complete or the body is resumed.
+    Blocked,
+    /// There will be no more requests: close once the output has been flushed.
+    Over,
+}
+
+/// What the connection waits for, and so which timeout holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// For the first byte of a request.
+    Request,
+    /// For the rest of a head.
+    Head,
+    /// For more of a body.
+    Body,
+    /// For the handler, or for nothing.
+    Handler,
+}
+
+/// What the next bytes from the peer are.
+#[derive(Debug)]
+enum Receiving {
+    /// A head. `scanned` bytes of it were there the last time and were no whole head.
+    Head { scanned: usize },
+    /// A body of so many more bytes; zero is just before its end is told.
+    Exact { left: u64 },
+    /// A chunked body.
+    Chunked(Box<ChunkedDecoder>),
+    /// The next request, which has to wait.
+    Complete,
+    /// Nothing that anybody reads.
+    Over,
+}
+
+/// How far the response to the current request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// There is no request to answer.
+    Idle,
+    /// The head has not been written.
+    Awaited,
+    /// The body has so many more bytes.
+    Exact { left: u64 },
+    /// The body is chunked.
+    Chunked,
+    /// The body ends with the connection.
+    UntilClose,
+    /// There is no body to send, although the handler may produce one (HEAD, 204, 304).
+    Bodiless,
+    /// Complete.
+    Finished,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    config: Arc<Config>,
+    receiving: Receiving,
+    sending: Sending,
+    /// Of the current request.
+    method: Method,
+    version: Version,
+    /// Whether another request may follow the current one.
+    keep_alive: bool,
+    /// Whether the client waits for a `100 Continue` that it has not been sent.
+    expects_continue: bool,
+    /// Whether the handler takes no body for now.
+    body_paused: bool,
+    /// Whether the peer has closed its side.
+    input_ended: bool,
+    /// Whether the last response ends with the connection.
+    is_close_delimited: bool,
+    /// Bytes of the current body so far, and how many it may have.
+    body_received: u64,
+    body_limit: u64,
+    /// Bytes of the current body that were thrown away since the response was complete.
+    drained: u64,
+    /// Counts requests, and tells exchanges apart.
+    number: u64,
+    pub(crate) output: Output,
+}
+
+impl Connection {
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            receiving: Receiving::Head { scanned: 0 },
+            sending: Sending::Idle,
+            method: Method::Get,
+            version: Version::Http11,
+            keep_alive: true,
+            expects_continue: false,
+            body_paused: false,
+            input_ended: false,
+            is_close_delimited: false,
+            body_received: 0,
+            body_limit: u64::MAX,
+            drained: 0,
+            number: 0,
+            output: Output::default(),
+        }
+    }
+
+    /// Consumes a piece of `input`: how many bytes, and what came of them. Call it again with the
+    /// rest until it answers `NeedMore`, `Blocked` or `Over`. After an error call
+    /// [`refuse`](Self::refuse).
+    pub(crate) fn receive<'a>(
+        &mut self,
+        input: &'a [u8],
+        request: &mut Request,
+    ) -> Result<(usize, Event<'a>), Error> {
+        match self.receiving {
+            Receiving::Head { scanned } => self.receive_head(input, scanned, request),
+            Receiving::Complete => Ok((0, Event::Blocked)),
+            Receiving::Over => Ok((input.len(), Event::Over)),
+            Receiving::Exact { .. } | Receiving::Chunked(_) => self.receive_body(input, request),
+        }
+    }
+
+    /// The peer has closed its side: what it has sent is answered, then the connection is over.
+    pub(crate) fn end_input(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// What the connection waits for. `pending`: whether it was left with unconsumed input.
+    pub(crate) fn waiting(&self, pending: bool) -> Waiting {
+        match &self.receiving {
+            Receiving::Head { .. } if pending => Waiting::Head,
+            Receiving::Head { .. } => Waiting::Request,
+            Receiving::Exact { left: 0 } => Waiting::Handler,
+            Receiving::Exact { .. } | Receiving::Chunked(_) if !self.body_paused => Waiting::Body,
+            _ => Waiting::Handler,
+        }
+    }
+
+    /// Whether more input could be used now.
+    pub(crate) fn wants_input(&self) -> bool {
+        match &self.receiving {
+            Receiving::Head { .. } => true,
+            Receiving::Exact { .. } | Receiving::Chunked(_) => !self.body_paused,
+            Receiving::Complete => false,
+            Receiving::Over => true, // it is thrown away
+        }
+    }
+
+    /// Whether there is nothing left to do but flush and close.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.receiving, Receiving::Over)
+            && matches!(self.sending, Sending::Idle | Sending::Finished)
+    }
+
+    /// Whether a request has been given out and its response is not complete.
+    pub(crate) fn is_answering(&self) -> bool {
+        !matches!(self.sending, Sending::Idle | Sending::Finished)
+    }
+
+    /// Whether the response's head has not been written.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.sending == Sending::Awaited
+    }
+
+    /// Whether the response has begun and what is written of its body goes out.
+    pub(crate) fn takes_body(&self) -> bool {
+        matches!(self.sending, Sending::Exact { .. } | Sending::Chunked | Sending::UntilClose)
+    }
+
+    /// Whether the response that was begun, and perhaps cut, ends with the connection.
+    pub(crate) fn is_close_delimited(&self) -> bool {
+        self.is_close_delimited
+    }
+
+    /// The length of the current body, before any of it was received; `None` if it is chunked.
+    pub(crate) fn body_length(&self) -> Option<u64> {
+        match &self.receiving {
+            Receiving::Exact { left } => Some(*left + self.body_received),
+            Receiving::Chunked(_) => None,
+            _ => Some(self.body_received),
+        }
+    }
+
+    /// Whether there may be another event without more input: the end of a body, or of all.
+    pub(crate) fn goes_on_alone(&self) -> bool {
+        self.input_ended || matches!(self.receiving, Receiving::Exact { left: 0 })
+    }
+
+    /// Whether nothing of a request is here, nor of a response.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.receiving, Receiving::Head { .. })
+            && self.sending == Sending::Idle
+            && self.output.is_empty()
+    }
+
+    /// Whether the handler takes no body for now.
+    pub(crate) fn is_body_paused(&self) -> bool {
+        self.body_paused
+    }
+
+    /// Whether the request has a body that is not all in.
+    pub(crate) fn expects_body(&self) -> bool {
+        match &self.receiving {
+            Receiving::Exact { left } => *left > 0,
+            Receiving::Chunked(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Bytes of the current body so far, those thrown away included.
+    pub(crate) fn body_received(&self) -> u64 {
+        self.body_received + self.drained
+    }
+
+    /// The number of the current exchange; each request has another.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Takes at most so many bytes of the current body, in all. An error if its length is known
+    /// and greater.
+    pub(crate) fn limit_body(&mut self, limit: u64) -> Result<(), Error> {
+        self.body_limit = limit;
+        match &self.receiving {
+            Receiving::Exact { left } if left.saturating_add(self.body_received) > limit => {
+                Err(Error::BodyTooLarge)
+            }
+            _ if self.body_received > limit => Err(Error::BodyTooLarge),
+            _ => Ok(()),
+        }
+    }
+
+    /// The handler takes no body until [`resume_body`](Self::resume_body).
+    pub(crate) fn pause_body(&mut self) {
+        self.body_paused = true;
+    }
+
+    pub(crate) fn resume_body(&mut self) {
+        self.body_paused = false;
+    }
+
+    fn receive_head<'a>(
+        &mut self,
+        input: &'a [u8],
+        scanned: usize,
+        request: &mut Request,
+    ) -> Result<(usize, Event<'a>), Error> {
+        // Empty lines before a request are skipped (RFC 9112 §2.2).
+        let mut skipped = 0;
+        while scanned == 0 && input[skipped..].starts_with(b"\r\n") {
+            skipped += 2;
+        }
+        let head = &input[skipped..];
+        let parsed = if head.is_empty() || head == b"\r" {
+            None
+        } else if scanned > 0 && !has_blank_line(&head[scanned.saturating_sub(3).min(head.len())..])
+        {
+            check_partial(head, &self.config)?;
+            None
+        } else {
+            parse_request(head, &self.config, request)?
+        };
+        match parsed {
+            Some((length, framing)) => {
+                self.begin(framing, request);
+                Ok((skipped + length, Event::RequestReceived))
+            }
+            None if self.input_ended => {
+                self.receiving = Receiving::Over;
+                Ok((input.len(), Event::Over))
+            }
+            None => {
+                let scanned = if head == b"\r" { 0 } else { head.len() };
+                self.receiving = Receiving::Head { scanned };
+                Ok((skipped, Event::NeedMore))
+            }
+        }
+    }
+
+    /// A request's head is in.
+    fn begin(&mut self, framing: Framing, request: &Request) {
+        self.method = request.method;
+        self.version = request.version;
+        self.keep_alive = framing.keep_alive;
+        self.expects_continue = framing.expects_continue;
+        self.body_paused = false;
+        self.body_received = 0;
+        self.body_limit = u64::MAX;
+        self.drained = 0;
+        self.number += 1;
+        self.sending = Sending::Awaited;
+        self.receiving = match framing.body {
+            BodyLength::Exact(0) => Receiving::Complete,
+            BodyLength::Exact(left) => Receiving::Exact { left },
+            BodyLength::Chunked => Receiving::Chunked(Box::default()),
+        };
+    }
+
+    fn receive_body<'a>(
+        &mut self,
+        input: &'a [u8],
+        request: &mut Request,
+    ) -> Result<(usize, Event<'a>), Error> {
+        let mut at = 0;
+        loop {
+            // Once the response is complete, the rest is drained.
+            let draining = self.sending == Sending::Finished;
+            if self.body_paused {
+                return Ok((at, Event::Blocked));
+            }
+            let (used, piece) = match &mut self.receiving {
+                Receiving::Exact { left: 0 } => (0, Piece::Ended),
+                Receiving::Exact { left } => {
+                    let rest = &input[at..];
+                    let used = usize::try_from(*left).map_or(rest.len(), |l| l.min(rest.len()));
+                    *left -= used as u64;
+                    match &rest[..used] {
+                        [] => (0, Piece::NeedMore),
+                        data => (used, Piece::Data(data)),
+                    }
+                }
+                Receiving::Chunked(decoder) => {
+                    decoder.decode(&input[at..], &self.config, &mut request.trailers)?
+                }
+                _ => return Ok((at, Event::Blocked)),
+            };
+            at += used;
+            match piece {
+                Piece::Data(data) if draining => {
+                    self.drained += data.len() as u64;
+                    if self.drained > self.config.max_drain {
+                        self.receiving = Receiving::Over;
+                        return Ok((input.len(), Event::Over));
+                    }
+                }
+                Piece::Data(data) => {
+                    // A client that did not wait needs no 100 (RFC 9110 §10.1.1).
+                    self.expects_continue = false;
+                    self.body_received += data.len() as u64;
+                    if self.body_received > self.body_limit {
+                        return Err(Error::BodyTooLarge);
+                    }
+                    return Ok((at, Event::BodyReceived(data)));
+                }
+                Piece::NeedMore if self.input_ended => return Err(Error::Truncated),
+                Piece::NeedMore => return Ok((at, Event::NeedMore)),
+                Piece::Ended => {
+                    self.receiving = Receiving::Complete;
+                    if draining {
+                        self.settle();
+                        return self.receive(&input[at..], request).map(|(n, e)| (at + n, e));
+                    }
+                    return Ok((at, Event::BodyEnded));
+                }
+            }
+        }
+    }
+
+    /// Goes on to the next request once both the request and its response are complete. The only
+    /// place where an exchange ends in order.
+    fn settle(&mut self) {
+        if self.sending != Sending::Finished {
+            return;
+        }
+        self.body_paused = false; // whoever paused it has gone
+        let drainable = match &self.receiving {
+            Receiving::Complete => {
+                self.receiving = if self.keep_alive {
+                    self.sending = Sending::Idle;
+                    Receiving::Head { scanned: 0 }
+                } else {
+                    Receiving::Over
+                };
+                return;
+            }
+            Receiving::Exact { left } => *left <= self.config.max_drain,
+            Receiving::Chunked(_) => true, // until the limit is reached
+            Receiving::Head { .. } | Receiving::Over => return,
+        };
+        if !self.keep_alive || !drainable {
+            self.receiving = Receiving::Over;
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! One request and its response, as a handler acts on them while a callback runs.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use ropewalk_reactor::{ConnectionId, Deferred, Error, Protocol, TimerId, Transport, Written};
+
+use crate::connection::{Connection, Output, Sink};
+use crate::handler::ExchangeHandler;
+use crate::response::Body;
+use crate::{Headers, HttpServer, LOG, Request, Response};
+
+/// Output below this waits for more until the callback has returned; above it goes to the
+/// transport (which sends once a turn, all the same), so that the high-water mark is noticed.
+pub(crate) const FLUSH_AT: usize = 16 * 1024;
+
+/// Names one exchange: a connection, and the how-manieth of its requests. `Copy`; a stale one
+/// finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExchangeId {
+    connection: ConnectionId,
+    number: u64,
+}
+
+impl ExchangeId {
+    pub(crate) fn new(connection: ConnectionId, number: u64) -> Self {
+        Self { connection, number }
+    }
+
+    /// The connection that the exchange is on.
+    pub fn connection(self) -> ConnectionId {
+        self.connection
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.number
+    }
+}
+
+/// One request and its response, for as long as a callback runs.
+///
+/// What is written after the response is complete, or after the connection has gone, is dropped in
+/// silence, as a transport does.
+pub struct Exchange<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) flow: &'a mut Flow,
+    pub(crate) transport: Transport<'a>,
+}
+
+/// What the server and its exchanges share besides the connection's state.
+#[derive(Default)]
+pub(crate) struct Flow {
+    /// Follows the current exchange.
+    pub(crate) current: Option<Box<dyn ExchangeHandler>>,
+    /// `current` has not been asked to produce yet.
+    pub(crate) is_fresh: bool,
+    /// Output passed the high-water mark, and nobody has said that it fell.
+    pub(crate) is_congested: bool,
+    /// `pause_producing` was called last, so `resume_producing` will be.
+    pub(crate) is_paused: bool,
+    /// A look at the output is due after the next flush.
+    pub(crate) look_is_set: bool,
+    /// The protocol that has taken the connection over.
+    pub(crate) upgraded: Option<Box<dyn Protocol>>,
+    /// Its `connection_made` has not been called yet.
+    pub(crate) upgrade_is_fresh: bool,
+    /// The wall clock, once it was read in this callback.
+    pub(crate) wall: Option<SystemTime>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Names this exchange; a later callback can reach it by this name, with
+    /// [`HttpServer::with_exchange`].
+    pub fn id(&self) -> ExchangeId {
+        ExchangeId::new(self.transport.id(), self.connection.number())
+    }
+
+    /// The request: its head, and its body if that was gathered.
+    pub fn request(&self) -> &Request {
+        self.request
+    }
+
+    /// Whether the response has not begun.
+    pub fn is_unanswered(&self) -> bool {
+        self.connection.is_unanswered()
+    }
+
+    /// The transport underneath, for everything that is not HTTP: time, other connections,
+    /// threads. Do not write to it.
+    pub fn transport(&mut self) -> &mut Transport<'a> {
+        &mut self.transport
+    }
+
+    // The response.
+
+    /// Answers with the whole response; a body that is pulled is produced from here on. Nothing
+    /// happens if the response has begun already.
+    pub fn respond(&mut self, response: Response) {
+        let now = self.wall_clock();
+        match response.body {
+            Body::Whole(ref body) => {
+                let body = body.clone();
+                self.connection.respond(&response, body, now);
+            }
+            Body::Pulled { length, pieces } => {
+                let head = Response { body: Body::Whole(Bytes::new()), ..response };
+                if !self.connection.start(&head, length, now) {
+                    return;
+                }
+                if self.connection.takes_body() {
+                    self.hand_over(Box::new(Pull { pieces }));
+                } else {
+                    self.finish(); // HEAD: nothing is produced in vain
+                }
+            }
+        }
+    }
+
+    /// Sends the head of a response whose body is written piece by piece with
+    /// [`write`](Self::write) and ended with [`finish`](Self::finish). With a `length` that many
+    /// bytes must follow; without, the body is chunked (for HTTP/1.0, ended by closing). The
+    /// response's own body is not sent. `false` if the response has begun already.
+    pub fn start(&mut self, response: Response, length: Option<u64>) -> bool {
+        let now = self.wall_clock();
+        self.connection.start(&response, length, now)
+    }
+
+    /// Writes a piece of the body after [`start`](Self::start). When the answer is
+    /// `AboveHighWater`, stop until `resume_producing`.
+    pub fn write(&mut self, data: &[u8]) -> Written {
+        self.connection.write_body(data);
+        self.written()
+    }
+
+    /// As [`write`](Self::write), without copying a piece of 16 KiB and more.
+    pub fn write_bytes(&mut self, data: Bytes) -> Written {
+        self.connection.write_body_bytes(data);
+        self.written()
+    }
+
+    /// The body is complete.
+    pub fn finish(&mut self) {
+        self.finish_with(&Headers::new());
+    }
+
+    /// The body is complete, and these fields go behind it, where its coding has room for them
+    /// (RFC 9110 §6.5). Announce them in a Trailer field.
+    pub fn finish_with(&mut self, trailers: &Headers) {
+        self.connection.finish(trailers);
+    }
+
+    /// Ends the exchange and its connection at once: the peer sees that the response is cut.
+    pub fn abort(&mut self) {
+        self.transport.abort_connection();
+    }
+
+    /// Hands the connection over to another protocol; see
+    /// [`Reply::Upgrade`](crate::Reply::Upgrade). Nothing happens if the response has begun
+    /// already.
+    pub fn upgrade(&mut self, response: &Response, protocol: Box<dyn Protocol>) {
+        let now = self.wall_clock();
+        if self.connection.switch_protocols(response, now) {
+            self.flow.upgraded = Some(protocol);
+            self.flow.upgrade_is_fresh = true;
+        }
+    }
+
+    /// Gives the exchange to `handler`, which produces its response and takes what is still to
+    /// come of the request's body. It replaces one that had the exchange before.
+    pub fn hand_over(&mut self, handler: Box<dyn ExchangeHandler>) {
+        if self.connection.is_answering() {
+            self.flow.current = Some(handler);
+            self.flow.is_fresh = true;
+        }
+    }
+
+    // The request's body.
+
+    /// How long the body is; `None` if it is chunked, so that nobody knows yet.
+    pub fn body_length(&self) -> Option<u64> {
+        self.connection.body_length()
+    }
+
+    /// The limit for gathered bodies, [`Config::max_body`](crate::Config::max_body).
+    pub fn max_body(&self) -> u64 {
+        self.connection.config().max_body
+    }
+
+    /// No more `body_received` until [`resume_reading`](Self::resume_reading); the client is slowed
+    /// down by the transport's own means.
+    pub fn pause_reading(&mut self) {
+        self.connection.pause_body();
+    }
+
+    /// The body may come again.
+    pub fn resume_reading(&mut self) {
+        self.connection.resume_body();
+    }
+
+    /// Takes at most so many bytes of the body, in all; a longer one is answered with 413. `false`
+    /// if it is clear already that it is longer: answer, or let it come and be refused.
+    pub fn limit_body(&mut self, limit: u64) -> bool {
+        self.connection.limit_body(limit).is_ok()
+    }
+
+    // Time.
+
+    /// Calls `call` with this exchange after `delay`; never if it is complete or lost by then.
+    pub fn call_later(
+        &mut self,
+        delay: Duration,
+        call: impl FnOnce(&mut Exchange<'_>) + 'static,
+    ) -> TimerId {
+        let id = self.id();
+        self.transport.call_later(delay, move |server: &mut HttpServer, transport| {
+            server.with_exchange(transport, id, call);
+        })
+    }
+
+    /// Calls `call` with this exchange and the result of `deferred` (of a thread's work, or a
+    /// connection to another server); never if the exchange is complete or lost by then.
+    pub fn when<T: 'static>(
+        &mut self,
+        deferred: Deferred<T>,
+        call: impl FnOnce(&mut Exchange<'_>, Result<T, Error>) + 'static,
+    ) {
+        let id = self.id();
+        self.transport.when(deferred, move |server: &mut HttpServer, transport, result| {
+            server.with_exchange(transport, id, |exchange| call(exchange, result));
+        });
+    }
+
+    /// Read once a callback, as a read costs as much as all else that a small response needs.
+    fn wall_clock(&mut self) -> SystemTime {
+        *self.flow.wall.get_or_insert_with(|| self.transport.wall_clock())
+    }
+
+    fn written(&mut self) -> Written {
+        if self.connection.output.len() >= FLUSH_AT {
+            return flush(&mut self.connection.output, &mut self.transport, self.flow);
+        }
+        match self.transport.writability() {
+            Written::Taken if self.flow.is_congested => Written::AboveHighWater,
+            written => written,
+        }
+    }
+}
+
+/// Hands all output to the transport. Above the high-water mark a look at it is set for after the
+/// reactor's own flush: if the kernel takes it all at once, neither `pause_producing` nor
+/// `resume_producing` will be called.
+pub(crate) fn flush(
+    output: &mut Output,
+    transport: &mut Transport<'_>,
+    flow: &mut Flow,
+) -> Written {
+    if output.is_empty() {
+        return transport.writability();
+    }
+    let mut sink = ToTransport { transport, written: Written::Taken };
+    output.drain(&mut sink);
+    let written = sink.written;
+    if written == Written::AboveHighWater {
+        flow.is_congested = true;
+        set_look(transport, flow);
+    }
+    written
+}
+
+pub(crate) fn set_look(transport: &mut Transport<'_>, flow: &mut Flow) {
+    if !flow.look_is_set {
+        flow.look_is_set = true;
+        transport.call_later(Duration::ZERO, |server: &mut HttpServer, transport| {
+            server.look_at_output(transport);
+        });
+    }
+}
+
+struct ToTransport<'a, 'b> {
+    transport: &'a mut Transport<'b>,
+    written: Written,
+}
+
+impl Sink for ToTransport<'_, '_> {
+    fn write(&mut self, data: &[u8]) {
+        self.written = self.transport.write(data);
+    }
+
+    fn write_bytes(&mut self, data: Bytes) {
+        self.written = self.transport.write_bytes(data);
+    }
+}
+
+/// Produces a response's body from an iterator, as long as there is room.
+struct Pull {
+    pieces: Box<dyn Iterator<Item = Bytes>>,
+}
+
+impl ExchangeHandler for Pull {
+    fn resume_producing(&mut self, exchange: &mut Exchange<'_>) -> ropewalk_reactor::Result {
+        loop {
+            let Some(piece) = self.pieces.next() else {
+                exchange.finish();
+                return Ok(());
+            };
+            if exchange.write_bytes(piece) != Written::Taken {
+                log::trace!(target: LOG, "{}: waits for the peer", exchange.transport.id());
+                return Ok(());
+            }
+        }
+    }
+}

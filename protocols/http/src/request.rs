@@ -1,0 +1,191 @@
+//! A request as a handler sees it, whichever version of HTTP brought it.
+
+use bytes::BytesMut;
+
+use crate::{Headers, Method};
+
+/// A minor version of HTTP/1. (RFC 9112 §2.3: a higher minor version is treated as 1.1.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
+pub enum Version {
+    /// HTTP/1.0 (RFC 1945)
+    Http10,
+    /// HTTP/1.1 (RFC 9112)
+    #[default]
+    Http11,
+}
+
+impl Version {
+    /// As on the wire: `HTTP/1.1`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
+/// A request: its head and, where it was gathered, its body.
+///
+/// The server owns one and fills it again for each request of a connection, without allocating;
+/// clone what must outlive the exchange.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    /// Where the target lies in `headers.text`.
+    pub(crate) target: (u32, u32),
+    pub(crate) headers: Headers,
+    pub(crate) body: BytesMut,
+    pub(crate) trailers: Headers,
+}
+
+/// The forms of a request's target (RFC 9112 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetForm {
+    /// `/path?query`
+    Origin,
+    /// `http://host/path?query`, as sent to a proxy.
+    Absolute,
+    /// `host:port`, of CONNECT alone.
+    Authority,
+    /// `*`, of OPTIONS alone: the server as a whole.
+    Asterisk,
+}
+
+impl Request {
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The version of HTTP in which the request came.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The target as it was sent, never empty; nothing is decoded.
+    pub fn target(&self) -> &str {
+        let (start, length) = self.target;
+        // The parser has checked that it is UTF-8.
+        str::from_utf8(&self.headers.text[start as usize..][..length as usize]).unwrap_or_default()
+    }
+
+    /// The form of the target.
+    pub fn target_form(&self) -> TargetForm {
+        let target = self.target();
+        if target.starts_with('/') {
+            TargetForm::Origin
+        } else if self.method == Method::Connect {
+            TargetForm::Authority
+        } else if target == "*" {
+            TargetForm::Asterisk
+        } else {
+            TargetForm::Absolute
+        }
+    }
+
+    /// The target's path, still percent-encoded: begins with `/`, but for `*` and for CONNECT,
+    /// where it is the target itself.
+    pub fn path(&self) -> &str {
+        let local = self.local_part();
+        match memchr::memchr(b'?', local.as_bytes()) {
+            Some(end) if end > 0 => &local[..end],
+            Some(_) => "/", // "http://host?query"
+            None if local.is_empty() => "/",
+            None => local,
+        }
+    }
+
+    /// What follows the first `?` of the target, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        let local = self.local_part();
+        memchr::memchr(b'?', local.as_bytes()).map(|mark| &local[mark + 1..])
+    }
+
+    /// The host, with the port if one was sent: that of an absolute target, which beats the Host
+    /// field (RFC 9112 §3.2.2), else the field. `None` in an HTTP/1.0 request without one.
+    pub fn host(&self) -> Option<&str> {
+        match self.target_form() {
+            TargetForm::Absolute => split_absolute(self.target()).map(|(authority, _)| authority),
+            TargetForm::Authority => Some(self.target()),
+            _ => self.headers.get_str("host"),
+        }
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The value of the first header field called `name`, in any case, if it is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get_str(name)
+    }
+
+    /// The body, once it was gathered; empty before, and where a body is streamed.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The fields that came after a chunked body, once it was gathered. They are never joined to
+    /// the header fields (RFC 9110 §6.5.1).
+    pub fn trailers(&self) -> &Headers {
+        &self.trailers
+    }
+
+    /// The target without scheme and authority.
+    fn local_part(&self) -> &str {
+        let target = self.target();
+        match self.target_form() {
+            TargetForm::Absolute => split_absolute(target).map_or(target, |(_, local)| local),
+            _ => target,
+        }
+    }
+}
+
+/// The authority of `http://authority/path?query`, and what follows it (empty, or beginning with
+/// `/` or `?`); `None` if this is no http or https URI.
+pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let end = memchr::memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len());
+    Some(rest.split_at(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: Method, target: &str) -> Request {
+        let mut request = Request { method, ..Request::default() };
+        assert!(request.headers.append("Host", "field.example"));
+        let start = request.headers.text.len() as u32;
+        request.headers.text.extend_from_slice(target.as_bytes());
+        request.target = (start, target.len() as u32);
+        request
+    }
+
+    #[test]
+    fn a_target_is_taken_apart_by_its_form() {
+        for (method, target, form, path, query, host) in [
+            (Method::Get, "/", TargetForm::Origin, "/", None, "field.example"),
+            (Method::Get, "/a?", TargetForm::Origin, "/a", Some(""), "field.example"),
+            (Method::Get, "/a?b?c", TargetForm::Origin, "/a", Some("b?c"), "field.example"),
+            (Method::Get, "//a/b", TargetForm::Origin, "//a/b", None, "field.example"),
+            (Method::Get, "http://h:80/p?q", TargetForm::Absolute, "/p", Some("q"), "h:80"),
+            (Method::Get, "HTTP://h", TargetForm::Absolute, "/", None, "h"),
+            (Method::Get, "https://h?q", TargetForm::Absolute, "/", Some("q"), "h"),
+            (Method::Options, "*", TargetForm::Asterisk, "*", None, "field.example"),
+            (Method::Connect, "h:443", TargetForm::Authority, "h:443", None, "h:443"),
+        ] {
+            let request = request(method, target);
+            assert_eq!(request.target_form(), form, "{target}");
+            assert_eq!(request.path(), path, "{target}");
+            assert_eq!(request.query(), query, "{target}");
+            assert_eq!(request.host(), Some(host), "{target}");
+        }
+    }
+}
