@@ -105,7 +105,8 @@ impl Reactor {
         let limit = connection.options.receive_limit;
         if connection.stage != Stage::Open {
             data.clear();
-        } else if data.len() > limit {
+        } else if data.len() > limit && !connection.paused {
+            // (What a paused protocol left is one read's worth at most, and comes back to it.)
             data.clear();
             warn!(target: LOG, "{}: {}", connection.peer, Reason::ReceiveLimit(limit));
             self.core.lose(id, Reason::ReceiveLimit(limit), true);
