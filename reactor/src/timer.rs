@@ -18,18 +18,19 @@
 //!
 //! Timing wheels, the usual answer, trade away exactness (a tick, often a millisecond) for O(1)
 //! insertion; a heap inserts random deadlines in O(1) on average too. A million boxed closures
-//! due at random within a minute took, in nanoseconds of processor time each, best of five
+//! due at random within a minute took, in nanoseconds of processor time each, best of eight
 //! alternating runs (`benches/` repeats it: `ropewalk-bench timers`):
 //!
-//! |                                 | this | tokio's `DelayQueue` | `BinaryHeap` | `BTreeMap` |
-//! |---------------------------------|-----:|---------------------:|-------------:|-----------:|
-//! | set                             |   32 |                  175 |           53 |        304 |
-//! | cancel in random order          |  306 |                  490 |          197 |        681 |
-//! | fire                            |  323 |                  585 |          573 |        144 |
-//! | reset to later (100,000 of them)|    5 |                  122 |           26 |        314 |
-//! | reset to sooner (100,000)       |   28 |                   80 |           37 |        338 |
-//!
-//! (The `BinaryHeap` is lazy too, but never sweeps: it keeps 56 MiB after all is cancelled.)
+//! |                                  | this | tokio's `DelayQueue` | `BinaryHeap` | `BTreeMap` |
+//! |----------------------------------|-----:|---------------------:|-------------:|-----------:|
+//! | set, in fresh memory             |   63 |                   63 |           54 |        408 |
+//! | set                              |   33 |                   55 |           52 |        364 |
+//! | cancel in random order           |  295 |                  536 |          203 |        743 |
+//! | fire                             |  394 |                  665 |          611 |        156 |
+//! | reset to later (100,000 of them) |    6 |                  198 |           21 |        364 |
+//! | fire after ten such resets       |  115 |                  523 |         2702 |         53 |
+//! | reset to sooner (100,000)        |   33 |                  197 |           38 |        330 |
+//! | KiB kept when one timer is left  |  198 |               65,541 |       57,344 |          0 |
 //!
 //! A prototype that kept far timers in a wheel of vectors, and only the near ones in a heap,
 //! fired in two thirds of the time and set in half as much again. But when the earliest timer
