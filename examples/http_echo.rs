@@ -17,7 +17,11 @@ fn main() -> Result {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".into());
     let config = Arc::new(Config::new());
     let mut reactor = Reactor::new()?;
-    reactor.listen(&*address, move |_| HttpServer::with_config(config.clone(), Echo))?;
+    let http = move |_| HttpServer::with_config(config.clone(), Echo);
+    let listener = reactor.listen(&address, http)?;
+    if let Some(address) = reactor.address(listener) {
+        println!("listening on {address}");
+    }
     reactor.stop_on_signals()?;
     reactor.run()?;
     Ok(())

@@ -29,8 +29,13 @@ fn answer(request: &Request, exchange: &mut Exchange<'_>) -> Result<Reply> {
 
 fn main() -> Result {
     env_logger::init();
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
+
     let mut reactor = Reactor::new()?;
-    reactor.listen("127.0.0.1:8080", |_| HttpServer::new(with_exchange(answer)))?;
+    let listener = reactor.listen(&address, |_| HttpServer::new(with_exchange(answer)))?;
+    if let Some(address) = reactor.address(listener) {
+        println!("listening on {address}");
+    }
     reactor.stop_on_signals()?;
     reactor.run()?;
     Ok(())

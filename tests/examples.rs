@@ -134,9 +134,10 @@ fn in_the_chat_who_does_not_read_loses_the_connection_and_not_the_room() {
     silent.send("Silent\n");
     assert_eq!(anna.line(), "Silent comes in\r\n");
     // More than any kernel holds for a reader that never reads: Linux grows a receive buffer
-    // to tcp_rmem's third figure and a send buffer to tcp_wmem's, 6 and 4 MiB here and there 32.
+    // to tcp_rmem's third figure and a send buffer to tcp_wmem's: 6 and 4 MiB, here and there 32. And
+    // less than the 64 MiB that the reactor itself allows a connection.
     let talk = format!("{}\n", "x".repeat(10_000));
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         anna.send(&talk);
         anna.0.get_mut().set_nonblocking(true).expect("a socket");
         let heard = anna.0.fill_buf().map(<[u8]>::to_vec);
@@ -206,6 +207,65 @@ fn factors_are_found_on_other_threads() {
 }
 
 #[test]
+fn http_hello_greets_and_answers_later() {
+    let server = Server::start("http_hello");
+    let ask = |request: &str| {
+        let mut caller = server.call();
+        caller.send(format!("{request}\r\nHost: here\r\nConnection: close\r\n"));
+        caller
+    };
+    let mut caller = ask("GET /world HTTP/1.1");
+    caller.send("\r\n");
+    let answer = caller.rest();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nHello, world!\n"), "{answer}");
+    let mut caller = ask("POST / HTTP/1.1");
+    caller.send("Content-Length: 2\r\n\r\nhi");
+    assert!(caller.rest().ends_with("\r\n\r\nYou sent 2 bytes.\n"));
+    let mut caller = ask("GET /later HTTP/1.1");
+    caller.send("\r\n");
+    assert!(caller.rest().ends_with("\r\n\r\nSorry for the delay.\n"));
+}
+
+#[test]
+fn http_echo_answers_with_the_body() {
+    let server = Server::start("http_echo");
+    let mut caller = server.call();
+    caller.send("POST /path HTTP/1.1\r\nHost: here\r\nConnection: close\r\n");
+    caller.send("Content-Length: 6\r\n\r\na ");
+    caller.send("body");
+    let answer = caller.rest();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("a body"), "{answer}");
+}
+
+#[test]
+fn the_broker_answers_the_protocol_header_with_connection_start() {
+    let server = Server::start("amqp_broker");
+    let mut caller = server.call();
+    caller.send(b"AMQP\x00\x00\x09\x01");
+    let mut start = [0; 11];
+    caller.0.read_exact(&mut start).expect("a frame in time");
+    assert_eq!(start[..3], [1, 0, 0], "a method frame on channel 0");
+    assert_eq!(start[7..], [0, 10, 0, 10], "connection.start");
+}
+
+#[test]
+fn the_generator_goes_on_for_as_long_as_somebody_reads() {
+    let server = Server::start("chargen");
+    let idle = server.call();
+    let mut caller = server.call();
+    let first: String = (' '..='~').take(72).collect();
+    assert_eq!(caller.line(), format!("{first}\r\n"));
+    let mut much = vec![0; 32 << 20];
+    caller.0.read_exact(&mut much).expect("more in time");
+    // After 94 more lines of 74 bytes comes the first one again.
+    assert_eq!(much[94 * 74..95 * 74], *format!("{first}\r\n").as_bytes());
+    drop((idle, caller));
+    assert!(server.call().line().starts_with(&first), "it lives on");
+}
+
+#[test]
 fn the_planted_bug_is_found_and_the_mended_protocol_passes() {
     let output = run("testing_a_protocol", &[]);
     let lines: Vec<_> = said(&output).lines().collect();
@@ -223,7 +283,7 @@ fn every_example_is_short_says_how_to_run_it_and_is_run_here() {
         let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
         let text = std::fs::read_to_string(&path).expect("text");
         assert!(text.lines().count() < 60, "{name} has 60 lines or more");
-        assert!(text.contains(&format!("cargo run --example {name}")), "{name} has no command");
+        assert!(text.contains(&format!("--example {name}")), "{name} has no command");
         let run = [format!("start(\"{name}\")"), format!("run(\"{name}\"")];
         assert!(run.iter().any(|run| here.contains(run)), "{name} is not run");
     }

@@ -214,7 +214,7 @@ impl Reactor {
                 Alarm::Connect(slot, generation) => {
                     self.core.connect_ended(slot, generation, Error::TimedOut);
                 }
-                Alarm::Accept(id) => self.core.accept(id),
+                Alarm::Accept(id) => self.core.accept_again(id),
                 Alarm::Shutdown => self.core.shutdown.timed_out(),
             }
         }

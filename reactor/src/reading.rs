@@ -105,7 +105,8 @@ impl Reactor {
         let limit = connection.options.receive_limit;
         if connection.stage != Stage::Open {
             data.clear();
-        } else if data.len() > limit {
+        } else if data.len() > limit && !connection.paused {
+            // (What a paused protocol left is one read's worth at most, and comes back to it.)
             data.clear();
             warn!(target: LOG, "{}: {}", connection.peer, Reason::ReceiveLimit(limit));
             self.core.lose(id, Reason::ReceiveLimit(limit), true);
@@ -118,9 +119,10 @@ impl Reactor {
     fn keep_left_over(&mut self, id: ConnectionId, mut data: BytesMut, own: bool) {
         let connection = self.core.connections.get_mut(id);
         if let Some(connection) = connection.filter(|_| !data.is_empty()) {
-            if own || data.len() >= SMALL_LEFT_OVER {
+            if data.len() >= SMALL_LEFT_OVER {
                 connection.unread = std::mem::take(&mut data);
             } else {
+                // Copied also out of a buffer of its own: a few bytes must not keep all of it.
                 connection.unread = BytesMut::from(&data[..]);
             }
         }

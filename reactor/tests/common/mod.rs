@@ -8,7 +8,9 @@
 
 use std::cell::{Ref, RefCell};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::rc::Rc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -361,7 +363,7 @@ pub fn turn_while<T: Send + 'static>(
     client: impl FnOnce() -> T + Send + 'static,
 ) -> T {
     let handle = reactor.handle();
-    let client = std::thread::spawn(move || {
+    let client = spawn(move || {
         let answer = client();
         let _ = handle.call_from_thread(|_| {}); // wakes the loop
         answer
@@ -371,6 +373,11 @@ pub fn turn_while<T: Send + 'static>(
         Ok(answer) => answer,
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// A thread of the test's own.
+pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::spawn(run)
 }
 
 /// A client of std's: blocking, but never for longer than a test may take.
@@ -412,18 +419,46 @@ pub fn served_with(
 
 /// Runs the test `name` in a process of its own, since it changes what belongs to the process.
 pub fn in_its_own_process(name: &str, body: impl FnOnce()) {
+    run_apart(name, None, body);
+}
+
+fn run_apart(name: &str, descriptors: Option<usize>, body: impl FnOnce()) {
     const MARK: &str = "ROPEWALK_TEST_PROCESS";
     if std::env::var(MARK).is_ok_and(|marked| marked == name) {
         return body();
     }
     let program = std::env::current_exe().expect("a test program");
-    let output = std::process::Command::new(program)
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(MARK, name)
-        .output()
-        .expect("a process");
+    let mut command = match descriptors {
+        None => Command::new(program),
+        Some(most) => {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(program);
+            shell
+        }
+    };
+    let arguments = [name, "--exact", "--nocapture", "--test-threads=1"];
+    let output = command.args(arguments).env(MARK, name).output().expect("a process");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "no test is named {name}: {said}");
+}
+
+/// As [`in_its_own_process`], in one that may have no more than `most` descriptors.
+pub fn with_few_descriptors(name: &str, most: usize, body: impl FnOnce()) {
+    run_apart(name, Some(most), body);
+}
+
+/// Opens files until there is no descriptor left.
+pub fn use_up_descriptors() -> Vec<std::fs::File> {
+    let mut files = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        files.push(file);
+    }
+    files
+}
+
+/// How many descriptors this process has.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("Linux").count()
 }

@@ -59,7 +59,9 @@ impl Session {
     }
 
     pub(crate) fn beat(&mut self, context: &mut Context<'_, '_>) {
-        let Stage::Running(running) = &self.stage else { return };
+        if !matches!(self.stage, Stage::Running(_)) {
+            return;
+        }
         if !self.pulse.beat() {
             let seconds = self.pulse.interval.as_secs();
             warn!(target: LOG, "{}: missed heartbeats, timeout: {seconds}s", self.peer);
@@ -67,7 +69,7 @@ impl Session {
             return;
         }
         // To one who does not read what is there already, another sign of life says nothing.
-        if context.transport.buffered() == 0 && !context.hub.is_closing(running.key) {
+        if context.transport.buffered() == 0 {
             let mut sink = super::sink::TransportSink(context.transport);
             context.hub.encoder.frames_to(&mut sink, self.frame_max).heartbeat();
         }

@@ -55,8 +55,6 @@ struct Peer {
     paused: bool,
     /// It got all that it may get in this turn.
     sated: bool,
-    /// It was told to close: nothing more is written to it.
-    closing: bool,
 }
 
 /// Who can reach a connection: a transport, and the reactor between callbacks.
@@ -123,8 +121,7 @@ impl Hub {
 
     /// Lets a connection in, that the broker knows by [`next_key`](Self::next_key).
     pub(crate) fn enter(&mut self, id: ConnectionId, broker: BrokerConnection, frame_max: u32) {
-        let (paused, sated, closing) = (false, false, false);
-        self.peers.insert(Peer { id, broker, frame_max, paused, sated, closing });
+        self.peers.insert(Peer { id, broker, frame_max, paused: false, sated: false });
     }
 
     /// A connection is no longer served: the broker closes its channels, takes back what it had
@@ -134,11 +131,6 @@ impl Hub {
             self.broker.close_connection(peer.broker);
             self.drain(reach);
         }
-    }
-
-    /// Whether a connection was told to close behind its protocol's back.
-    pub(crate) fn is_closing(&self, key: usize) -> bool {
-        self.peers.get(key).is_none_or(|peer| peer.closing)
     }
 
     // Flow.
@@ -161,7 +153,7 @@ impl Hub {
 
     fn flow(&mut self, key: usize, reach: &mut impl Reach) {
         let Some(peer) = self.peers.get(key) else { return };
-        let open = !(peer.paused || peer.sated || peer.closing);
+        let open = !(peer.paused || peer.sated);
         self.broker.set_flow(peer.broker, open);
         if open {
             self.drain(reach);
@@ -207,7 +199,7 @@ impl Hub {
                 end_run(rest, run, reach);
                 run = key;
             }
-            let Some(peer) = self.peers.get(key).filter(|peer| !peer.closing) else { continue };
+            let Some(peer) = self.peers.get(key) else { continue };
             match large_body(&event) {
                 // In order: what is staged first, then the body without a copy.
                 true => {
@@ -245,7 +237,8 @@ impl Hub {
         }
     }
 
-    /// Tells every connection that the server goes, and writes nothing more to any.
+    /// Tells every connection that the server goes. The reactor closes them right afterwards, so
+    /// that nothing is written behind it.
     fn say_goodbye(&mut self, reactor: &mut Reactor) {
         let text = ReplyCode::ConnectionForced
             .text("broker forced connection closure with reason 'shutdown'");
@@ -255,8 +248,7 @@ impl Hub {
             class_id: 0,
             method_id: 0,
         };
-        for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.closing) {
-            peer.closing = true;
+        for (_, peer) in &self.peers {
             if let Some(mut target) = reactor.connection(peer.id) {
                 let mut sink = TransportSink(&mut target);
                 self.encoder.frames_to(&mut sink, peer.frame_max).method(0, &close);
