@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ropewalk_broker::Permissions;
 use ropewalk_reactor::Address;
 
 use crate::codec::Table;
@@ -44,6 +45,13 @@ pub trait Authenticator {
     fn may_enter(&self, user: &[u8], vhost: &[u8]) -> bool {
         let _ = (user, vhost);
         true
+    }
+
+    /// What a user may do in a virtual host; `None` is everything. Asked once, when the
+    /// connection opens.
+    fn permissions(&self, user: &[u8], vhost: &[u8]) -> Option<Box<dyn Permissions>> {
+        let _ = (user, vhost);
+        None
     }
 }
 

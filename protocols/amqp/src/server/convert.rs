@@ -119,6 +119,18 @@ impl PropertyCodec for BasicCodec {
     }
 }
 
+/// The properties with how often the message came back, as RabbitMQ's quorum queues tell it. What
+/// cannot take one more header goes out without.
+pub(crate) fn with_delivery_count(properties: &[u8], count: u32) -> Vec<u8> {
+    let Ok(mut properties) = BasicProperties::decode(properties) else {
+        return properties.to_vec();
+    };
+    let mut headers = properties.headers.map_or_else(TableBuf::new, TableBuf::from);
+    let _ = headers.insert("x-delivery-count", i64::from(count));
+    properties.headers = Some(headers.as_table());
+    properties.to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
