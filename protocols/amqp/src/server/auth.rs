@@ -32,7 +32,8 @@ impl fmt::Debug for Login<'_> {
     }
 }
 
-/// Decides who may log in. It must not block: it is asked on the loop.
+/// Decides who may log in. It must not block: it is asked on the loop. Nor may it call
+/// [`Server::with_broker`](super::Server::with_broker), since the server is in the middle of a call.
 pub trait Authenticator {
     /// Whether the user is who it says, and may come from where it comes. The error is for the
     /// log; the client is only told that it was refused.
