@@ -84,10 +84,12 @@ impl Listener {
 }
 
 /// What an error of accept(2) means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     /// Nothing to accept.
     Nothing,
-    /// That caller only: it has gone, or a firewall said no.
+    /// That caller only: it has gone, a firewall said no, or the network failed under it (Linux
+    /// hands on such errors of the new socket; accept(2) says to try the next).
     ThisCaller,
     /// No descriptor left, here or in the whole system.
     NoDescriptors,
@@ -103,6 +105,18 @@ fn trouble(error: &io::Error) -> Trouble {
         (io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied, _) => {
             Trouble::ThisCaller
         }
+        (
+            _,
+            Some(
+                libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH,
+            ),
+        ) => Trouble::ThisCaller,
         (_, Some(libc::EMFILE | libc::ENFILE)) => Trouble::NoDescriptors,
         (_, Some(libc::ENOMEM | libc::ENOBUFS)) => Trouble::NoMemory,
         _ => Trouble::Other,
@@ -181,6 +195,28 @@ fn here(listener: &Listener) -> String {
         Err(error) => {
             error!(target: LOG, "a listener has no address: {error}");
             "a listener".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_one_caller_are_skipped_and_those_of_the_system_slow_accepting_down() {
+        for (errno, meaning) in [
+            (libc::EAGAIN, Trouble::Nothing),
+            (libc::ECONNABORTED, Trouble::ThisCaller),
+            (libc::EPERM, Trouble::ThisCaller),
+            (libc::EHOSTUNREACH, Trouble::ThisCaller),
+            (libc::EMFILE, Trouble::NoDescriptors),
+            (libc::ENFILE, Trouble::NoDescriptors),
+            (libc::ENOBUFS, Trouble::NoMemory),
+            (libc::ENOMEM, Trouble::NoMemory),
+            (libc::EINVAL, Trouble::Other),
+        ] {
+            assert_eq!(trouble(&io::Error::from_raw_os_error(errno)), meaning, "{errno}");
         }
     }
 }

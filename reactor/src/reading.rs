@@ -119,9 +119,10 @@ impl Reactor {
     fn keep_left_over(&mut self, id: ConnectionId, mut data: BytesMut, own: bool) {
         let connection = self.core.connections.get_mut(id);
         if let Some(connection) = connection.filter(|_| !data.is_empty()) {
-            if own || data.len() >= SMALL_LEFT_OVER {
+            if data.len() >= SMALL_LEFT_OVER {
                 connection.unread = std::mem::take(&mut data);
             } else {
+                // Copied also out of a buffer of its own: a few bytes must not keep all of it.
                 connection.unread = BytesMut::from(&data[..]);
             }
         }

@@ -211,7 +211,7 @@ impl Reactor {
 
     /// Runs `job` on the thread pool, and gives its result, or its panic as
     /// [`Error::Panicked`]. Dropping the deferred lets the job run on. When more jobs wait than
-    /// [`queued_jobs`](ReactorOptions::queued_jobs), it fails with [`Error::PoolFull`].
+    /// [`queued_jobs`](crate::ReactorOptions::queued_jobs), it fails with [`Error::PoolFull`].
     #[doc(alias = "deferToThread")]
     pub fn defer_to_thread<T: Send + 'static>(
         &mut self,
