@@ -20,8 +20,13 @@ impl Protocol for Echo {
 
 fn main() -> Result {
     env_logger::init();
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7007".to_owned());
+
     let mut reactor = Reactor::new()?;
-    reactor.listen("127.0.0.1:7007", |_| Echo)?;
+    let listener = reactor.listen(&address, |_| Echo)?;
+    if let Some(address) = reactor.address(listener) {
+        println!("listening on {address}");
+    }
     reactor.stop_on_signals()?;
     reactor.run()?;
     Ok(())

@@ -121,8 +121,7 @@ fn bad_requests_are_answered_by_an_http_error_and_closed() {
     for seed in 0..8 {
         let answer = exchange(address, &random(seed, MEBIBYTE));
         let text = String::from_utf8_lossy(&answer);
-        // The reset behind a refused body may overtake the answer; a wrong one it never is.
-        assert!(answer.is_empty() || text.starts_with("HTTP/1.1 4"), "seed {seed}: {text}");
+        assert!(text.starts_with("HTTP/1.1 4"), "seed {seed}: {text}");
     }
     for cut in 0..request.len() {
         let answer = exchange(address, &request[..cut]);
@@ -133,7 +132,7 @@ fn bad_requests_are_answered_by_an_http_error_and_closed() {
     long.resize(MEBIBYTE, b'x');
     let answer = exchange(address, &long);
     let text = String::from_utf8_lossy(&answer);
-    assert!(answer.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
+    assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
     stream.write_all(request).expect("the bystander is open");
     let mut start = [0; 13];
     stream.read_exact(&mut start).expect("the bystander is answered");
@@ -173,7 +172,7 @@ fn bad_frames_are_answered_by_amqp_errors_and_closed() {
     // What is no AMQP at all is answered by the header of what is.
     for seed in 0..8 {
         let answer = exchange(address, &random(seed, MEBIBYTE));
-        assert!(answer.is_empty() || answer == b"AMQP\x00\x00\x09\x01", "seed {seed}: {answer:?}");
+        assert_eq!(answer, b"AMQP\x00\x00\x09\x01", "seed {seed}");
     }
     // Garbage behind a good handshake is a frame error, 501.
     for seed in 0..8 {
@@ -181,7 +180,7 @@ fn bad_frames_are_answered_by_amqp_errors_and_closed() {
         sent.extend(random(seed, MEBIBYTE));
         let answer = exchange(address, &sent);
         let text = String::from_utf8_lossy(&answer).into_owned();
-        assert!(text.contains("FRAME_ERROR") || !text.contains("_ERROR"), "seed {seed}: {text}");
+        assert!(text.contains("FRAME_ERROR"), "seed {seed}: {text}");
     }
     for cut in 0..session.len() {
         exchange(address, &session[..cut]);

@@ -2,8 +2,11 @@
 //!
 //! Deliveries and fetched messages share one row of tags on their channel, from 1 on.
 
+use crate::access::Access;
 use crate::broker::Broker;
+use crate::channel::Mode;
 use crate::consumer::Place;
+use crate::dead_letter::Reason;
 use crate::error::{Error, Result, precondition_failed};
 use crate::ids::ChannelId;
 use crate::message::Message;
@@ -16,10 +19,23 @@ pub struct Fetched<'a> {
     pub delivery_tag: u64,
     /// Whether it was handed out before and came back.
     pub redelivered: bool,
+    /// How often it came back, if it is from a quorum queue, whose messages say so in their
+    /// `x-delivery-count` header.
+    pub delivery_count: Option<u32>,
     /// How many messages are still ready in the queue.
     pub message_count: usize,
     /// The message.
     pub message: &'a Message,
+}
+
+/// What a client makes of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Acknowledged,
+    /// Back to its place in the queue.
+    Requeued,
+    /// Away, to the dead-letter exchange if there is one.
+    Rejected,
 }
 
 impl Broker {
@@ -31,7 +47,10 @@ impl Broker {
         queue: &[u8],
         no_ack: bool,
     ) -> Result<Option<Fetched<'_>>> {
-        let queue = self.use_queue(channel, queue)?;
+        let queue = self.use_queue(channel, queue, Access::Read)?;
+        self.touch(queue);
+        self.drop_expired(queue);
+        self.send_letters();
         let Some(entry) = self.take_ready(queue) else { return Ok(None) };
         let state = &mut self.channels[channel];
         state.last_tag += 1;
@@ -45,6 +64,7 @@ impl Broker {
         Ok(Some(Fetched {
             delivery_tag: tag,
             redelivered: entry.returns > 0,
+            delivery_count: self.queues[queue].counts_deliveries().then_some(entry.returns),
             message_count: self.queues[queue].ready.len(),
             message: self.messages.get(entry.message),
         }))
@@ -53,21 +73,7 @@ impl Broker {
     /// Acknowledges a delivery, or with `multiple` all up to it; 0 and `multiple` is all
     /// (`basic.ack`). `PRECONDITION_FAILED` for a tag that is not outstanding.
     pub fn ack(&mut self, channel: ChannelId, delivery_tag: u64, multiple: bool) -> Result<()> {
-        if !multiple {
-            let state = self.channel_mut(channel)?;
-            let unacked = state.unacked.take(delivery_tag).ok_or_else(|| unknown(delivery_tag))?;
-            self.settle(channel, &unacked);
-            self.messages.release(unacked.entry.message);
-        } else {
-            let last = self.last_of(channel, delivery_tag)?;
-            while let Some(unacked) = self.channels[channel].unacked.take_first(last) {
-                self.settle(channel, &unacked);
-                self.messages.release(unacked.entry.message);
-            }
-        }
-        self.wake_channel(channel);
-        self.deliver_pass();
-        Ok(())
+        self.end_deliveries(channel, delivery_tag, multiple, Fate::Acknowledged)
     }
 
     /// Rejects a delivery, or with `multiple` all up to it (`basic.nack`): back to its place in
@@ -79,28 +85,8 @@ impl Broker {
         multiple: bool,
         requeue: bool,
     ) -> Result<()> {
-        if !multiple {
-            let state = self.channel_mut(channel)?;
-            let unacked = state.unacked.take(delivery_tag).ok_or_else(|| unknown(delivery_tag))?;
-            self.turn_down(channel, unacked, requeue);
-        } else {
-            let last = self.last_of(channel, delivery_tag)?;
-            let mut refused = Vec::new();
-            while let Some(unacked) = self.channels[channel].unacked.take_first(last) {
-                refused.push(unacked);
-            }
-            // To the queue the last goes first, so that each finds its place at the head; what is
-            // given up keeps its order.
-            if requeue {
-                refused.reverse();
-            }
-            for unacked in refused {
-                self.turn_down(channel, unacked, requeue);
-            }
-        }
-        self.wake_channel(channel);
-        self.deliver_pass();
-        Ok(())
+        let fate = if requeue { Fate::Requeued } else { Fate::Rejected };
+        self.end_deliveries(channel, delivery_tag, multiple, fate)
     }
 
     /// Rejects one delivery (`basic.reject`).
@@ -108,12 +94,57 @@ impl Broker {
         self.nack(channel, delivery_tag, false, requeue)
     }
 
-    fn turn_down(&mut self, channel: ChannelId, unacked: Unacked, requeue: bool) {
-        self.settle(channel, &unacked);
-        if requeue {
-            self.requeue(unacked);
+    fn end_deliveries(
+        &mut self,
+        channel: ChannelId,
+        delivery_tag: u64,
+        multiple: bool,
+        fate: Fate,
+    ) -> Result<()> {
+        if !multiple {
+            let state = self.channel_mut(channel)?;
+            let unacked = state.unacked.take(delivery_tag).ok_or_else(|| unknown(delivery_tag))?;
+            self.end_or_defer(channel, unacked, fate);
         } else {
-            self.messages.release(unacked.entry.message);
+            let last = self.last_of(channel, delivery_tag)?;
+            if fate == Fate::Requeued {
+                // The last goes first, so that each finds its place at the head.
+                let mut back = Vec::new();
+                while let Some(unacked) = self.channels[channel].unacked.take_first(last) {
+                    back.push(unacked);
+                }
+                for unacked in back.into_iter().rev() {
+                    self.end_or_defer(channel, unacked, fate);
+                }
+            } else {
+                while let Some(unacked) = self.channels[channel].unacked.take_first(last) {
+                    self.end_or_defer(channel, unacked, fate);
+                }
+            }
+        }
+        self.wake_channel(channel);
+        self.finish();
+        Ok(())
+    }
+
+    #[inline]
+    fn end_or_defer(&mut self, channel: ChannelId, unacked: Unacked, fate: Fate) {
+        match &mut self.channels[channel].mode {
+            Mode::Transaction(transaction) => transaction.settled.push((unacked, fate)),
+            _ => self.end_delivery(channel, unacked, fate),
+        }
+    }
+
+    /// Lets a delivery that the channel has given up meet its fate.
+    #[inline]
+    pub(crate) fn end_delivery(&mut self, channel: ChannelId, unacked: Unacked, fate: Fate) {
+        self.settle(channel, &unacked);
+        match fate {
+            Fate::Acknowledged => self.messages.release(unacked.entry.message),
+            Fate::Requeued => self.requeue(unacked),
+            Fate::Rejected => {
+                self.give_up(unacked.queue, unacked.entry.message, Reason::Rejected);
+            }
         }
     }
 
@@ -146,8 +177,19 @@ impl Broker {
             return;
         };
         entry.returns = entry.returns.saturating_add(1);
+        if queue.is_over_delivery_limit(entry.returns) {
+            self.give_up(unacked.queue, entry.message, Reason::DeliveryLimit);
+            return;
+        }
         let priority = queue.level_of(priority);
         queue.ready.put_back(entry, priority, bytes);
+        let queue_has_limits = queue.settings.is_some();
+        if queue.may_expire {
+            self.set_alarm(unacked.queue);
+        }
+        if queue_has_limits {
+            self.overfull.push(unacked.queue);
+        }
         self.schedule(unacked.queue);
     }
 

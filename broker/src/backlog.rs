@@ -33,10 +33,6 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    pub(crate) fn len(&self) -> usize {
-        self.ring.len() + self.returned.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.ring.is_empty() && self.returned.is_empty()
     }
@@ -120,8 +116,15 @@ mod tests {
         Entry { position, expires: NEVER, message: MessageId::NONE, returns: 0 }
     }
 
+    /// Takes all, each of which must have been the first before.
     fn drain(backlog: &mut Backlog) -> Vec<u64> {
-        std::iter::from_fn(|| backlog.pop()).map(|entry| entry.position).collect()
+        let mut positions = Vec::new();
+        while let Some(first) = backlog.first().map(|first| first.position) {
+            let taken = backlog.pop().map(|entry| entry.position);
+            assert_eq!(taken, Some(first));
+            positions.push(first);
+        }
+        positions
     }
 
     #[test]
@@ -138,7 +141,6 @@ mod tests {
             backlog.put_back(out[back]);
         }
         backlog.push(entry(6));
-        assert_eq!(backlog.len(), 7);
         assert_eq!(backlog.first().map(|first| first.position), Some(0));
         assert_eq!(drain(&mut backlog), [0, 1, 2, 3, 4, 5, 6]);
         assert!(backlog.is_empty());

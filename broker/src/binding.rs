@@ -3,6 +3,7 @@
 //! A binding is one thing, known to its source's router and to both ends, so that whichever end
 //! goes can take it along.
 
+use crate::access::Access;
 use crate::broker::Broker;
 use crate::error::Result;
 use crate::exchange::refuse_default;
@@ -45,7 +46,9 @@ impl Broker {
         let vhost = self.channel(channel)?.vhost;
         let (name, key) = self.queue_and_key(channel, bind)?;
         let source = strip_line_ends(bind.source);
+        self.permit_queue(channel, Access::Write, &name)?;
         refuse_default(&source)?;
+        self.permit_exchange(channel, Access::Read, &source)?;
         let source = self.find_exchange(vhost, &source)?;
         let queue = self.find_queue(vhost, &name)?;
         self.check_owner(channel, queue)?;
@@ -57,7 +60,9 @@ impl Broker {
         let vhost = self.channel(channel)?.vhost;
         let (name, key) = self.queue_and_key(channel, bind)?;
         let source = strip_line_ends(bind.source);
+        self.permit_queue(channel, Access::Write, &name)?;
         refuse_default(&source)?;
+        self.permit_exchange(channel, Access::Read, &source)?;
         let Ok(queue) = self.find_queue(vhost, &name) else { return Ok(()) };
         self.check_owner(channel, queue)?;
         let Ok(source) = self.find_exchange(vhost, &source) else { return Ok(()) };
@@ -89,8 +94,10 @@ impl Broker {
         let vhost = self.channel(channel)?.vhost;
         let source = strip_line_ends(bind.source);
         let destination = strip_line_ends(bind.destination);
+        self.permit_exchange(channel, Access::Write, &destination)?;
         refuse_default(&destination)?;
         refuse_default(&source)?;
+        self.permit_exchange(channel, Access::Read, &source)?;
         Ok((vhost, (*source).into(), (*destination).into()))
     }
 

@@ -1,7 +1,7 @@
 //! The broker's state, its birth, and its clock. What it can do stands in the file of each thing:
 //! `queue`, `exchange`, `binding`, `publish`, `consumer`, `acknowledge`, `channel`, `connection`.
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use crate::binding::Binding;
 use crate::channel::Channel;
@@ -9,7 +9,9 @@ use crate::config::Config;
 use crate::confirms::Tickets;
 use crate::connection::Connection;
 use crate::consumer::Consumer;
+use crate::dead_letter::Letter;
 use crate::exchange::Exchange;
+use crate::expiry::Alarms;
 use crate::ids::{
     BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId, Slots, VhostId,
 };
@@ -33,6 +35,9 @@ pub struct Broker {
     pub(crate) hash: NameHash,
     /// Nanoseconds of the caller's clock.
     pub(crate) now: u64,
+    /// Seconds since the Unix epoch.
+    pub(crate) wall_clock: u64,
+    pub(crate) alarms: Alarms,
     pub(crate) vhost_names: NameMap<VhostId>,
     pub(crate) vhosts: Slots<VhostId, Vhost>,
     pub(crate) exchanges: Slots<ExchangeId, Exchange>,
@@ -42,9 +47,15 @@ pub struct Broker {
     pub(crate) channels: Slots<ChannelId, Channel>,
     pub(crate) consumers: Slots<ConsumerId, Consumer>,
     pub(crate) messages: Messages,
+    /// Addresses for direct replies.
+    pub(crate) replies: NameMap<ChannelId>,
     pub(crate) outbox: Outbox,
     pub(crate) scratch: Scratch,
     pub(crate) tickets: Tickets,
+    /// Messages given up in this call.
+    pub(crate) letters: VecDeque<Letter>,
+    /// Queues that got something back in this call and may be over their limits.
+    pub(crate) overfull: Vec<QueueId>,
 }
 
 impl Broker {
@@ -68,6 +79,8 @@ impl Broker {
             entropy,
             hash,
             now: 0,
+            wall_clock: 0,
+            alarms: Alarms::default(),
             vhost_names: hash.map(),
             vhosts: Slots::new(),
             exchanges: Slots::new(),
@@ -77,18 +90,15 @@ impl Broker {
             channels: Slots::new(),
             consumers: Slots::new(),
             messages: Messages::default(),
+            replies: hash.map(),
             outbox: Outbox::default(),
             scratch: Scratch::default(),
             tickets: Tickets::default(),
+            letters: VecDeque::new(),
+            overfull: Vec::new(),
         };
         broker.add_vhost(b"/");
         broker
-    }
-
-    /// Tells the broker the time, since an epoch of the caller's choice; it never goes back.
-    pub fn tick(&mut self, now: Duration) {
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        self.now = self.now.max(now);
     }
 
     /// What the broker holds.

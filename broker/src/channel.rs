@@ -7,6 +7,8 @@ use crate::confirms::Confirms;
 use crate::error::{Error, ErrorKind, Result, not_implemented};
 use crate::ids::{ChannelId, ConnectionId, ConsumerId, VhostId};
 use crate::names::Name;
+use crate::reply_to::ReplyConsumer;
+use crate::transaction::Transaction;
 use crate::unacked::UnackedList;
 
 pub(crate) struct Channel {
@@ -29,12 +31,15 @@ pub(crate) struct Channel {
     /// What an empty queue name means.
     pub(crate) last_queue: Option<Name>,
     pub(crate) mode: Mode,
+    /// Its consumer of direct replies.
+    pub(crate) reply: Option<ReplyConsumer>,
 }
 
 /// What happens to publishes and acknowledgements on a channel.
 pub(crate) enum Mode {
     Plain,
     Confirm(Confirms),
+    Transaction(Transaction),
 }
 
 impl Channel {
@@ -65,6 +70,7 @@ impl Broker {
             consumers: BTreeMap::new(),
             last_queue: None,
             mode: Mode::Plain,
+            reply: None,
         });
         state.channels.insert(number, id);
         Ok(id)
@@ -80,7 +86,7 @@ impl Broker {
             connection.channels.remove(&number);
         }
         self.drop_channel(channel);
-        self.deliver_pass();
+        self.finish();
     }
 
     /// Sets the prefetch (`basic.qos`): for the channel as a whole if `global`, else for each
@@ -96,7 +102,7 @@ impl Broker {
         }
         state.shared_prefetch = count.into();
         self.wake_channel(channel);
-        self.deliver_pass();
+        self.finish();
         Ok(())
     }
 
@@ -109,7 +115,7 @@ impl Broker {
         }
         self.channel(channel)?;
         self.requeue_all(channel);
-        self.deliver_pass();
+        self.finish();
         Ok(())
     }
 
@@ -117,12 +123,14 @@ impl Broker {
     pub(crate) fn drop_channel(&mut self, channel: ChannelId) {
         let Some(state) = self.channels.get_mut(channel) else { return };
         let consumers = std::mem::take(&mut state.consumers);
+        self.end_replies(channel);
         // Consumers go first, lest they be given what the channel itself gives back; the queues
         // that live only as long as their consumers go last, with all that came back to them.
         let mut abandoned = Vec::new();
         for consumer in consumers.into_values() {
             abandoned.extend(self.unlink_consumer(consumer));
         }
+        self.undo(channel);
         self.requeue_all(channel);
         self.channels.remove(channel);
         for queue in abandoned {

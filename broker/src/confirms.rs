@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::broker::Broker;
 use crate::channel::Mode;
-use crate::error::Result;
+use crate::error::{Result, precondition_failed};
 use crate::ids::ChannelId;
 
 /// The confirms of one channel.
@@ -105,6 +105,9 @@ impl Broker {
         match channel.mode {
             Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
             Mode::Confirm(_) => {}
+            Mode::Transaction(_) => {
+                return Err(precondition_failed("cannot switch from tx to confirm mode"));
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::access::Permissions;
 use crate::broker::Broker;
 use crate::error::Result;
 use crate::ids::{ChannelId, ConnectionId, ConsumerId, QueueId, VhostId};
@@ -12,6 +13,8 @@ pub(crate) struct Connection {
     pub(crate) key: u64,
     pub(crate) user: Name,
     pub(crate) cancel_notify: bool,
+    /// `None`: everything is allowed.
+    pub(crate) permissions: Option<Box<dyn Permissions>>,
     /// Below its high-water mark: its consumers are fed.
     pub(crate) writable: bool,
     pub(crate) channels: BTreeMap<u16, ChannelId>,
@@ -44,6 +47,7 @@ impl Broker {
             key: open.key,
             user: open.user.into(),
             cancel_notify: open.cancel_notify,
+            permissions: None,
             writable: true,
             channels: BTreeMap::new(),
             exclusive: Vec::new(),
@@ -60,7 +64,7 @@ impl Broker {
         if writable {
             let waiting = std::mem::take(&mut state.waiting);
             self.wake(&waiting);
-            self.deliver_pass();
+            self.finish();
         }
     }
 
@@ -81,6 +85,6 @@ impl Broker {
             self.remove_queue(queue);
         }
         self.connections.remove(connection);
-        self.deliver_pass();
+        self.finish();
     }
 }

@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 
+use crate::access::Access;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorKind, Result, access_refused, text};
 use crate::ids::{ChannelId, ConsumerId, QueueId};
 use crate::names::Name;
 use crate::outbox::Addressee;
+use crate::reply_to::{ReplyConsumer, is_reply_name};
 use crate::value::{Table, Value};
 
 pub(crate) struct Consumer {
@@ -61,8 +63,11 @@ pub struct Consume<'a> {
 /// The consumers of a queue that may have room: the highest priority first, in turn within it.
 #[derive(Default)]
 pub(crate) struct Ring {
-    /// By priority, descending; a level whose consumers dropped out stays for their return.
+    /// Those of priority 0, which are nearly all there are.
+    base: VecDeque<ConsumerId>,
+    /// Other priorities, descending; a level whose consumers dropped out stays for their return.
     levels: Vec<Level>,
+    len: usize,
 }
 
 struct Level {
@@ -73,39 +78,59 @@ struct Level {
 impl Ring {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.levels.iter().all(|level| level.turn.is_empty())
+        self.len == 0
     }
 
     /// Gives a consumer the last turn of its level.
     #[inline]
     pub(crate) fn push(&mut self, consumer: ConsumerId, priority: i32) {
-        match self.levels.iter_mut().find(|level| level.priority <= priority) {
-            Some(level) if level.priority == priority => level.turn.push_back(consumer),
-            _ => self.add_level(consumer, priority),
+        self.len += 1;
+        match priority {
+            0 => self.base.push_back(consumer),
+            _ => self.push_to_level(consumer, priority),
         }
     }
 
-    #[cold]
-    fn add_level(&mut self, consumer: ConsumerId, priority: i32) {
+    fn push_to_level(&mut self, consumer: ConsumerId, priority: i32) {
         let at = self.levels.partition_point(|level| level.priority > priority);
-        self.levels.insert(at, Level { priority, turn: VecDeque::from([consumer]) });
+        match self.levels.get_mut(at) {
+            Some(level) if level.priority == priority => level.turn.push_back(consumer),
+            _ => self.levels.insert(at, Level { priority, turn: VecDeque::from([consumer]) }),
+        }
     }
 
     /// Takes the consumer whose turn it is.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<ConsumerId> {
-        self.levels.iter_mut().find_map(|level| level.turn.pop_front())
+        let first = match self.levels.is_empty() {
+            true => self.base.pop_front(),
+            false => self.pop_from_levels(),
+        };
+        self.len -= usize::from(first.is_some());
+        first
+    }
+
+    fn pop_from_levels(&mut self) -> Option<ConsumerId> {
+        let low = self.levels.partition_point(|level| level.priority > 0);
+        let (high, low) = self.levels.split_at_mut(low);
+        let next = |level: &mut Level| level.turn.pop_front();
+        high.iter_mut()
+            .find_map(next)
+            .or_else(|| self.base.pop_front())
+            .or_else(|| low.iter_mut().find_map(next))
     }
 
     /// O(n); fine below 10,000 consumers of one queue.
     fn remove(&mut self, consumer: ConsumerId, priority: i32) {
-        if let Some(at) = self.levels.iter().position(|level| level.priority == priority) {
-            let level = &mut self.levels[at];
-            level.turn.retain(|&it| it != consumer);
-            if level.turn.is_empty() {
+        if priority == 0 {
+            self.base.retain(|&it| it != consumer);
+        } else if let Some(at) = self.levels.iter().position(|it| it.priority == priority) {
+            self.levels[at].turn.retain(|&it| it != consumer);
+            if self.levels[at].turn.is_empty() {
                 self.levels.remove(at);
             }
         }
+        self.len = self.base.len() + self.levels.iter().map(|it| it.turn.len()).sum::<usize>();
     }
 }
 
@@ -118,12 +143,18 @@ impl Broker {
     /// the queue, `ACCESS_REFUSED` if one of its consumers is exclusive or this one cannot be.
     pub fn consume(&mut self, channel: ChannelId, consume: &Consume<'_>) -> Result<&[u8]> {
         let state = self.channel(channel)?;
-        if state.consumers.contains_key(consume.consumer_tag) {
+        let is_reply = |reply: &ReplyConsumer| *reply.tag == *consume.consumer_tag;
+        if state.consumers.contains_key(consume.consumer_tag)
+            || state.reply.as_ref().is_some_and(is_reply)
+        {
             let tag = text(consume.consumer_tag);
             let explanation = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Error::new(ErrorKind::NotAllowed, explanation));
         }
-        let queue = self.use_queue(channel, consume.queue)?;
+        if is_reply_name(consume.queue) {
+            return self.consume_replies(channel, consume);
+        }
+        let queue = self.use_queue(channel, consume.queue, Access::Read)?;
         self.check_sharing(queue, consume.exclusive)?;
         let tag: Name = match consume.consumer_tag.is_empty() {
             true => self.make_name("amq.ctag-"),
@@ -148,8 +179,9 @@ impl Broker {
         let state = &mut self.queues[queue];
         state.consumers.push(id);
         state.exclusive_consumer = consume.exclusive;
+        self.elect(queue);
         self.wake(&[id]);
-        self.deliver_pass();
+        self.finish();
         Ok(&self.consumers[id].addressee.tag)
     }
 
@@ -158,12 +190,17 @@ impl Broker {
     /// must follow the last delivery.
     pub fn cancel(&mut self, channel: ChannelId, consumer_tag: &[u8]) -> Result<()> {
         let state = self.channel_mut(channel)?;
+        if state.reply.as_ref().is_some_and(|reply| *reply.tag == *consumer_tag) {
+            self.end_replies(channel);
+            return Ok(());
+        }
         if let Some(consumer) = state.consumers.remove(consumer_tag) {
             let abandoned = self.unlink_consumer(consumer);
             if let Some(queue) = abandoned {
                 self.remove_queue_if_abandoned(queue);
             }
         }
+        self.finish();
         Ok(())
     }
 
@@ -202,7 +239,13 @@ impl Broker {
         if state.exclusive {
             queue.exclusive_consumer = false;
         }
-        (queue.auto_delete && queue.consumers.is_empty()).then_some(state.queue)
+        if !queue.consumers.is_empty() {
+            self.elect(state.queue);
+            return None;
+        }
+        let abandoned = queue.auto_delete.then_some(state.queue);
+        self.touch(state.queue);
+        abandoned
     }
 
     /// An auto-delete queue goes once its last consumer has.
@@ -214,7 +257,8 @@ impl Broker {
 
     fn check_sharing(&self, queue: QueueId, exclusive: bool) -> Result<()> {
         let state = &self.queues[queue];
-        if state.exclusive_consumer || (exclusive && !state.consumers.is_empty()) {
+        let alone = state.consumers.is_empty() && !state.refuses_exclusive();
+        if state.exclusive_consumer || (exclusive && !alone) {
             return Err(access_refused(format!("{} in exclusive use", self.resource_of(queue))));
         }
         Ok(())

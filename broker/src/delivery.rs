@@ -21,10 +21,10 @@ impl Broker {
                 continue;
             }
             consumer.place = Place::Full;
-            if !consumer.has_room() {
+            let Some(queue) = self.queues.get_mut(consumer.queue) else { continue };
+            if !consumer.has_room() || queue.is_benched(id) {
                 continue;
             }
-            let Some(queue) = self.queues.get_mut(consumer.queue) else { continue };
             consumer.place = Place::Ring;
             queue.ring.push(id, consumer.priority);
             let queue = consumer.queue;
@@ -58,17 +58,18 @@ impl Broker {
 
     fn deliver_from(&mut self, queue: QueueId) {
         for _ in 0..TURN {
-            if !self.outbox.has_room(&self.config) || self.queues[queue].ready.is_empty() {
+            self.drop_expired(queue);
+            let state = &self.queues[queue];
+            if state.ring.is_empty() || !self.outbox.has_room(&self.config) {
                 return;
             }
-            let Some(consumer) = self.next_consumer(queue) else { return };
-            match self.take_ready(queue) {
-                Some(entry) => self.hand_over(queue, consumer, entry),
-                None => {
-                    self.consumers[consumer].place = Place::Full;
-                    self.wake(&[consumer]);
-                    return;
-                }
+            let Some(entry) = self.take_ready(queue) else { return };
+            let stored = self.messages.stored(entry.message);
+            if !self.feed(queue, entry, stored.bytes) {
+                let state = &mut self.queues[queue];
+                let priority = state.level_of(stored.priority);
+                state.ready.put_back(entry, priority, stored.bytes);
+                return;
             }
         }
     }
@@ -77,55 +78,65 @@ impl Broker {
     pub(crate) fn take_ready(&mut self, queue: QueueId) -> Option<Entry> {
         let state = &mut self.queues[queue];
         let entry = state.ready.pop()?;
-        state.ready.took(self.messages.get(entry.message).body().len() as u64);
+        self.took_ready(queue, &entry);
         Some(entry)
     }
 
-    /// Takes the next consumer with room out of the ring; those without room drop out and wait
-    /// where room will be made for them.
+    /// Accounts for an entry that has left the ready messages.
     #[inline]
-    pub(crate) fn next_consumer(&mut self, queue: QueueId) -> Option<ConsumerId> {
-        let queue = &mut self.queues[queue];
-        while let Some(id) = queue.ring.pop() {
-            let Some(consumer) = self.consumers.get_mut(id) else { continue };
-            let Some(channel) = self.channels.get_mut(consumer.addressee.channel) else { continue };
-            let Some(connection) = self.connections.get_mut(channel.connection) else { continue };
+    pub(crate) fn took_ready(&mut self, queue: QueueId, entry: &Entry) {
+        let state = &mut self.queues[queue];
+        state.ready.took(self.messages.get(entry.message).body().len() as u64);
+        if state.may_expire {
+            self.set_alarm(queue);
+        }
+    }
+
+    /// Delivers `entry`, which is in no list of `queue`, to the next consumer with room; those
+    /// without room drop out of the ring and wait where room will be made for them. `false` if
+    /// there is none: then the entry is the caller's still.
+    #[inline]
+    pub(crate) fn feed(&mut self, queue: QueueId, entry: Entry, bytes: u64) -> bool {
+        let Broker { queues, consumers, channels, connections, messages, outbox, .. } = self;
+        let state = &mut queues[queue];
+        while let Some(id) = state.ring.pop() {
+            let Some(consumer) = consumers.get_mut(id) else { continue };
+            let Some(channel) = channels.get_mut(consumer.addressee.channel) else { continue };
+            let Some(connection) = connections.get_mut(channel.connection) else { continue };
             if !connection.writable {
                 connection.waiting.push(id);
                 consumer.place = Place::Waiting;
-            } else if !consumer.no_ack && channel.is_full() {
-                channel.waiting.push(id);
-                consumer.place = Place::Waiting;
-            } else if consumer.has_room() {
-                return Some(id);
+                continue;
+            }
+            if !consumer.no_ack {
+                if channel.is_full() {
+                    channel.waiting.push(id);
+                    consumer.place = Place::Waiting;
+                    continue;
+                }
+                if !consumer.has_room() {
+                    consumer.place = Place::Full;
+                    continue;
+                }
+            }
+            channel.last_tag += 1;
+            let tag = channel.last_tag;
+            if !consumer.no_ack {
+                messages.retain(entry.message);
+                consumer.unacked += 1;
+                channel.outstanding += 1;
+                state.unacked += 1;
+                channel.unacked.push(Unacked { tag, entry, queue, consumer: Some(id) });
+            }
+            if consumer.has_room() {
+                state.ring.push(id, consumer.priority);
             } else {
                 consumer.place = Place::Full;
             }
+            let returns = (entry.returns, state.counts_deliveries());
+            outbox.deliver(id, tag, entry.message, returns, bytes);
+            return true;
         }
-        None
-    }
-
-    /// Delivers `entry`, taken from `queue`, to `consumer`, taken from its ring.
-    #[inline]
-    pub(crate) fn hand_over(&mut self, queue: QueueId, id: ConsumerId, entry: Entry) {
-        let consumer = &mut self.consumers[id];
-        let channel = &mut self.channels[consumer.addressee.channel];
-        let queue_state = &mut self.queues[queue];
-        channel.last_tag += 1;
-        let tag = channel.last_tag;
-        if !consumer.no_ack {
-            self.messages.retain(entry.message);
-            consumer.unacked += 1;
-            channel.outstanding += 1;
-            queue_state.unacked += 1;
-            channel.unacked.push(Unacked { tag, entry, queue, consumer: Some(id) });
-        }
-        if consumer.has_room() {
-            queue_state.ring.push(id, consumer.priority);
-        } else {
-            consumer.place = Place::Full;
-        }
-        let bytes = self.messages.get(entry.message).body().len();
-        self.outbox.deliver(id, tag, entry.message, entry.returns > 0, bytes);
+        false
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! How one finds the queues of a message is its [`Router`]'s affair.
 
+use crate::access::Access;
 use crate::broker::Broker;
 use crate::error::{
     Resource, ResourceKind, Result, access_refused, default_exchange, not_found,
@@ -67,7 +68,7 @@ pub(crate) struct Exchange {
     pub(crate) outgoing: Vec<BindingId>,
     /// Bindings to this exchange.
     pub(crate) incoming: Vec<BindingId>,
-    /// The last routing that came by: cycles end here.
+    /// The last walk that came by: cycles end here.
     pub(crate) visited: u64,
 }
 
@@ -132,9 +133,10 @@ impl Broker {
         }
         let kind = ExchangeType::from_name(declare.kind)?;
         refuse_default(&name)?;
+        self.permit_exchange(channel, Access::Configure, &name)?;
         match self.find_exchange(vhost, &name) {
             Ok(found) => self.check_exchange(found, kind, declare),
-            Err(_) => self.create_exchange(vhost, &name, kind, declare),
+            Err(_) => self.create_exchange(channel, &name, kind, declare),
         }
     }
 
@@ -153,6 +155,7 @@ impl Broker {
             let exchange = self.exchange_resource(vhost, &name);
             return Err(access_refused(format!("deletion of system {exchange} not allowed")));
         }
+        self.permit_exchange(channel, Access::Configure, &name)?;
         let Ok(exchange) = self.find_exchange(vhost, &name) else { return Ok(()) };
         if if_unused && !self.exchanges[exchange].outgoing.is_empty() {
             let exchange = self.exchange_resource(vhost, &name);
@@ -188,15 +191,20 @@ impl Broker {
 
     fn create_exchange(
         &mut self,
-        vhost: VhostId,
+        channel: ChannelId,
         name: &[u8],
         kind: ExchangeType,
         declare: &ExchangeDeclare<'_>,
     ) -> Result<()> {
+        let vhost = self.channel(channel)?.vhost;
         check_reserved("exchange", name)?;
         let alternate = match declare.arguments.get(ALTERNATE) {
             None => None,
-            Some(Value::String(alternate)) => Some(alternate[..].into()),
+            Some(Value::String(alternate)) => {
+                self.permit_exchange(channel, Access::Read, name)?;
+                self.permit_exchange(channel, Access::Write, alternate)?;
+                Some(alternate[..].into())
+            }
             Some(other) => {
                 let (type_name, exchange) =
                     (other.type_name(), self.exchange_resource(vhost, name));

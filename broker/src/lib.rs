@@ -13,10 +13,13 @@
 //!    consumer's first delivery and `cancel-ok` follows its last. For methods without an answer
 //!    (`publish`, `ack`) one drain after a batch will do.
 //! 3. An [`Error`] says what to close: the channel ([`Broker::close_channel`]) or the connection
-//!    ([`Broker::close_connection`]); nothing else was changed by the call that failed.
+//!    ([`Broker::close_connection`]); the call that failed has changed nothing, but for a
+//!    [`commit`](Broker::commit) of which a full queue refused a part.
 //! 4. When a connection's output passes its high-water mark, [`Broker::set_flow`] turns its
 //!    consumers off, and on again below the low-water mark. This may be done between two events.
-//! 5. [`Broker::tick`] tells the time.
+//! 5. [`Broker::tick`] tells the time, once a turn before the calls of that turn, and again when
+//!    [`Broker::next_deadline`] has come; [`Broker::set_wall_clock`] tells the seconds that
+//!    dead-lettered messages carry.
 //!
 //! ```
 //! use ropewalk_broker::*;
@@ -54,6 +57,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod acknowledge;
 mod arguments;
 mod backlog;
@@ -64,23 +68,32 @@ mod config;
 mod confirms;
 mod connection;
 mod consumer;
+mod copies;
+mod dead_letter;
 mod delivery;
 mod error;
 mod exchange;
+mod expiry;
 mod ids;
+mod listing;
 mod message;
 mod messages;
 mod names;
 mod outbox;
+mod overflow;
 mod publish;
 mod queue;
 mod ready;
+mod reply_to;
 mod routing;
 mod seams;
+mod single_active;
+mod transaction;
 mod unacked;
 mod value;
 mod vhost;
 
+pub use access::{Access, Permissions};
 pub use acknowledge::Fetched;
 pub use binding::Bind;
 pub use broker::{Broker, Totals};
@@ -90,6 +103,7 @@ pub use consumer::Consume;
 pub use error::{Error, ErrorKind, Level, Result};
 pub use exchange::{ExchangeDeclare, ExchangeType};
 pub use ids::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId, VhostId};
+pub use listing::{BindingInfo, ExchangeInfo, QueueInfo};
 pub use message::{Body, Message, Properties, Publish, SHARED_BODY};
 pub use names::MAX_NAME;
 pub use outbox::{Delivery, Destination, Event};

@@ -16,6 +16,18 @@ impl MessageId {
     pub(crate) const NONE: MessageId = MessageId(u32::MAX);
 }
 
+/// A handle with what a queue asks of its message, so that ten queues need not look it up ten
+/// times.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) id: MessageId,
+    pub(crate) priority: u8,
+    /// Of the body.
+    pub(crate) bytes: u64,
+    /// The message's own time to live in milliseconds.
+    pub(crate) ttl: Option<u64>,
+}
+
 /// Messages a chunk: 1,024 of 64 bytes are 64 KiB, so a backlog grows without moving anything.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 10;
@@ -73,6 +85,16 @@ impl Messages {
         }
         self.live += 1;
         MessageId(at << CHUNK_BITS | slot as u32)
+    }
+
+    pub(crate) fn stored(&self, id: MessageId) -> Stored {
+        let message = self.get(id);
+        Stored {
+            id,
+            priority: message.priority(),
+            bytes: message.body().len() as u64,
+            ttl: message.ttl(),
+        }
     }
 
     #[inline]

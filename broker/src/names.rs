@@ -81,22 +81,43 @@ fn fold(a: u64, b: u64) -> u64 {
     (wide as u64) ^ (wide >> 64) as u64
 }
 
+impl NameHasher {
+    #[inline]
+    fn mix(&mut self, word: u64) {
+        self.state = fold(self.state ^ word, self.key | 1).wrapping_add(MIX);
+    }
+}
+
+/// Eight bytes at `at`; the last ones of a name overlap those before, which saves a copy.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+}
+
 impl Hasher for NameHasher {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            let word = u64::from_le_bytes(chunk.try_into().expect("chunks of eight"));
-            self.state = fold(self.state ^ word, self.key | 1).wrapping_add(MIX);
-        }
-        let rest = chunks.remainder();
-        if !rest.is_empty() {
-            let mut word = [0; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            let word = u64::from_le_bytes(word);
-            self.state = fold(self.state ^ word, self.key | 1).wrapping_add(MIX);
+        let len = bytes.len();
+        if len >= 8 {
+            let mut at = 0;
+            while at + 8 < len {
+                self.mix(word(bytes, at));
+                at += 8;
+            }
+            self.mix(word(bytes, len - 8));
+        } else if len >= 4 {
+            let half = |at: usize| {
+                bytes[at..].first_chunk().map_or(0, |half| u64::from(u32::from_le_bytes(*half)))
+            };
+            self.mix(half(0) << 32 | half(len - 4));
+        } else if len > 0 {
+            let at = |at: usize| u64::from(bytes[at]);
+            self.mix(at(0) << 16 | at(len / 2) << 8 | at(len - 1));
         }
     }
 
+    /// The length goes in, too: two names whose words are the same differ there.
+    #[inline]
     fn write_usize(&mut self, length: usize) {
         self.state = self.state.wrapping_add((length as u64).wrapping_mul(MIX));
     }

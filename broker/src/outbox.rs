@@ -56,6 +56,9 @@ pub struct Delivery<'a> {
     pub delivery_tag: u64,
     /// Whether it was handed out before and came back.
     pub redelivered: bool,
+    /// How often it came back, if it is from a quorum queue, whose messages say so in their
+    /// `x-delivery-count` header.
+    pub delivery_count: Option<u32>,
     /// The message: exchange, routing key, properties and body.
     pub message: &'a Message,
 }
@@ -93,7 +96,15 @@ enum Item {
         consumer: ConsumerId,
         tag: u64,
         message: MessageId,
-        redelivered: bool,
+        /// Of the body, which is shorter than 4 GiB by far.
+        bytes: u32,
+        returns: u32,
+        counted: bool,
+    },
+    Reply {
+        channel: ChannelId,
+        tag: u64,
+        message: MessageId,
     },
     Return {
         channel: ChannelId,
@@ -123,12 +134,17 @@ impl Outbox {
         consumer: ConsumerId,
         tag: u64,
         message: MessageId,
-        redelivered: bool,
-        bytes: usize,
+        (returns, counted): (u32, bool),
+        bytes: u64,
     ) {
         self.deliveries += 1;
-        self.bytes += bytes as u64;
-        self.items.push_back(Item::Deliver { consumer, tag, message, redelivered });
+        self.bytes += bytes;
+        let bytes = bytes as u32;
+        self.items.push_back(Item::Deliver { consumer, tag, message, bytes, returns, counted });
+    }
+
+    pub(crate) fn reply(&mut self, channel: ChannelId, tag: u64, message: MessageId) {
+        self.items.push_back(Item::Reply { channel, tag, message });
     }
 
     pub(crate) fn give_back(&mut self, channel: ChannelId, message: MessageId) {
@@ -183,16 +199,19 @@ impl Broker {
         !(outbox.items.is_empty() && outbox.confirming.is_empty() && outbox.runnable.is_empty())
     }
 
+    #[inline]
     fn next_item(&mut self) -> Option<Item> {
         loop {
             if let Some(item) = self.outbox.items.pop_front() {
                 match item {
-                    Item::Deliver { message, .. } => {
+                    Item::Deliver { message, bytes, .. } => {
                         self.outbox.deliveries -= 1;
-                        self.outbox.bytes -= self.messages.get(message).body().len() as u64;
+                        self.outbox.bytes -= u64::from(bytes);
                         self.outbox.held = Some(message);
                     }
-                    Item::Return { message, .. } => self.outbox.held = Some(message),
+                    Item::Return { message, .. } | Item::Reply { message, .. } => {
+                        self.outbox.held = Some(message)
+                    }
                     Item::Cancel(_) | Item::Confirm { .. } => {}
                 }
                 return Some(item);
@@ -201,7 +220,7 @@ impl Broker {
             if let Some((channel, tag, multiple, taken)) = self.next_confirm() {
                 return Some(Item::Confirm { channel, tag, multiple, taken });
             }
-            self.deliver_pass();
+            self.finish();
             if self.outbox.items.is_empty() {
                 return None;
             }
@@ -209,9 +228,13 @@ impl Broker {
     }
 
     /// Whether the item's consumer or channel is still there to be spoken to.
+    #[inline]
     fn is_deliverable(&self, item: &Item) -> bool {
         match *item {
             Item::Deliver { consumer, .. } => self.addressee(consumer).is_some(),
+            Item::Reply { channel, .. } => {
+                self.channels.get(channel).is_some_and(|state| state.reply.is_some())
+            }
             Item::Return { channel, .. } | Item::Confirm { channel, .. } => {
                 self.channels.get(channel).is_some()
             }
@@ -219,18 +242,28 @@ impl Broker {
         }
     }
 
+    #[inline]
     fn event(&self, item: Item) -> Option<Event<'_>> {
         Some(match item {
-            Item::Deliver { consumer, tag, message, redelivered } => {
+            Item::Deliver { consumer, tag, message, returns, counted, .. } => {
                 let addressee = self.addressee(consumer)?;
                 Event::Delivered(Delivery {
                     to: addressee.to,
                     consumer_tag: &addressee.tag,
                     delivery_tag: tag,
-                    redelivered,
+                    redelivered: returns > 0,
+                    delivery_count: counted.then_some(returns),
                     message: self.messages.get(message),
                 })
             }
+            Item::Reply { channel, tag, message } => Event::Delivered(Delivery {
+                to: self.destination(channel)?,
+                consumer_tag: &self.channels[channel].reply.as_ref()?.tag,
+                delivery_tag: tag,
+                redelivered: false,
+                delivery_count: None,
+                message: self.messages.get(message),
+            }),
             Item::Return { channel, message } => Event::Returned {
                 to: self.destination(channel)?,
                 message: self.messages.get(message),
@@ -246,6 +279,7 @@ impl Broker {
         })
     }
 
+    #[inline]
     fn addressee(&self, consumer: ConsumerId) -> Option<&Addressee> {
         match self.consumers.get(consumer) {
             Some(consumer) => Some(&consumer.addressee),

@@ -1,12 +1,15 @@
 //! Publishing: checks, routing, storing once, and a copy of a handle for each queue.
 
+use crate::access::Access;
 use crate::backlog::{Entry, NEVER};
 use crate::broker::Broker;
+use crate::channel::Mode;
 use crate::error::{Result, access_refused, not_implemented, precondition_failed, text};
 use crate::ids::{ChannelId, ExchangeId, QueueId};
-use crate::message::Publish;
-use crate::messages::MessageId;
+use crate::message::{Properties, Publish};
+use crate::messages::{MessageId, Stored};
 use crate::queue::Queue;
+use crate::reply_to::is_reply;
 use crate::routing::LazyHeaders;
 
 impl Broker {
@@ -15,6 +18,23 @@ impl Broker {
     pub fn publish(&mut self, channel: ChannelId, publish: &Publish<'_>) -> Result<()> {
         let exchange = self.check_publish(channel, publish)?;
         let ttl = expiration(publish.properties.expiration)?;
+        if publish.properties.reply_to.is_some()
+            && let Some(raw) = self.address_replies(channel, publish)?
+        {
+            let properties = Properties { raw: &raw, reply_to: None, ..publish.properties };
+            let publish = Publish { properties, ..publish.clone() };
+            return self.publish_checked(channel, exchange, &publish, ttl);
+        }
+        self.publish_checked(channel, exchange, publish, ttl)
+    }
+
+    fn publish_checked(
+        &mut self,
+        channel: ChannelId,
+        exchange: ExchangeId,
+        publish: &Publish<'_>,
+        ttl: Option<u64>,
+    ) -> Result<()> {
         let mut headers = LazyHeaders {
             raw: publish.properties.raw,
             present: publish.properties.has_headers,
@@ -22,47 +42,110 @@ impl Broker {
         };
         self.begin_routing();
         self.route(exchange, publish.routing_key, &mut headers);
-        let queues = std::mem::take(&mut self.scratch.queues);
-        if queues.is_empty() {
-            if publish.mandatory {
-                let message = self.messages.insert(publish, ttl, 1);
-                self.outbox.give_back(channel, message);
+        let without_bcc = match publish.properties.has_headers {
+            true => self.route_copies(exchange, publish, &mut headers)?,
+            false => None,
+        };
+        let stripped;
+        let publish = match &without_bcc {
+            None => publish,
+            Some(raw) => {
+                let properties = Properties { raw, ..publish.properties };
+                stripped = Publish { properties, ..publish.clone() };
+                &stripped
             }
+        };
+        let queues = std::mem::take(&mut self.scratch.queues);
+        if let Mode::Transaction(_) = self.channel(channel)?.mode {
+            self.publish_later(channel, publish, ttl, &queues)?;
             self.scratch.queues = queues;
-            self.confirm(channel, false, false);
             return Ok(());
         }
-        let message = self.messages.insert(publish, ttl, queues.len() as u32);
-        let mut must_store = false;
+        if queues.is_empty() {
+            self.scratch.queues = queues;
+            self.publish_unrouted(channel, publish, ttl);
+            return Ok(());
+        }
+        let stored = Stored {
+            id: self.messages.insert(publish, ttl, queues.len() as u32),
+            priority: publish.properties.priority,
+            bytes: publish.body.as_slice().len() as u64,
+            ttl,
+        };
+        let (mut must_store, mut refused) = (false, false);
         for &queue in &queues {
-            must_store |= publish.properties.persistent && self.queues[queue].durable;
-            self.enqueue(queue, message);
+            if self.refuses(queue, &stored) {
+                self.messages.release(stored.id);
+                refused = true;
+                continue;
+            }
+            if publish.properties.persistent {
+                must_store |= self.queues[queue].durable;
+            }
+            self.enqueue(queue, &stored);
         }
         self.scratch.queues = queues;
-        self.confirm(channel, false, must_store);
+        self.confirm(channel, refused, must_store);
+        if !self.letters.is_empty() {
+            self.finish();
+        }
         Ok(())
     }
 
     /// Puts a message, of which the caller hands over one reference, into a queue, or straight
     /// into the hands of a consumer who waits.
-    pub(crate) fn enqueue(&mut self, queue: QueueId, message: MessageId) {
+    #[inline]
+    pub(crate) fn enqueue(&mut self, queue: QueueId, stored: &Stored) {
+        let room = self.outbox.has_room(&self.config);
         let state = &mut self.queues[queue];
-        let entry = Entry { position: state.next_position, expires: NEVER, message, returns: 0 };
+        let position = state.next_position;
         state.next_position += 1;
-        if state.ready.is_empty()
-            && !state.ring.is_empty()
-            && (state.settings.is_some() || self.outbox.has_room(&self.config))
-            && let Some(consumer) = self.next_consumer(queue)
-        {
-            self.hand_over(queue, consumer, entry);
+        let has_settings = state.settings.is_some();
+        let may_be_given = state.ready.is_empty() && !state.ring.is_empty();
+        let expires = match has_settings || stored.ttl.is_some() {
+            true => self.expiry_of(queue, stored.ttl),
+            false => NEVER,
+        };
+        let entry = Entry { position, expires, message: stored.id, returns: 0 };
+        if may_be_given && (has_settings || room) && self.feed(queue, entry, stored.bytes) {
             return;
         }
-        let stored = self.messages.get(message);
-        let (priority, bytes) = (stored.priority(), stored.body().len() as u64);
+        self.keep(queue, entry, stored);
+    }
+
+    fn keep(&mut self, queue: QueueId, entry: Entry, stored: &Stored) {
         let state = &mut self.queues[queue];
-        let priority = state.level_of(priority);
-        state.ready.push(entry, priority, bytes);
+        let priority = state.level_of(stored.priority);
+        state.ready.push(entry, priority, stored.bytes);
+        if entry.expires != NEVER {
+            state.may_expire = true;
+            if entry.expires <= self.now {
+                self.drop_expired(queue);
+            }
+            self.set_alarm(queue);
+        }
+        self.drop_head(queue);
         self.schedule(queue);
+    }
+
+    /// What reaches no queue may be a reply, comes back if it is mandatory, or is dropped; either
+    /// way it has been taken over.
+    fn publish_unrouted(&mut self, channel: ChannelId, publish: &Publish<'_>, ttl: Option<u64>) {
+        if publish.mandatory || is_reply(publish.exchange, publish.routing_key) {
+            let message = self.messages.insert(publish, ttl, 1);
+            self.end_unrouted(channel, message, publish.mandatory);
+        }
+        self.confirm(channel, false, false);
+    }
+
+    pub(crate) fn end_unrouted(&mut self, channel: ChannelId, message: MessageId, mandatory: bool) {
+        if self.deliver_reply(message) {
+            return;
+        }
+        match mandatory {
+            true => self.outbox.give_back(channel, message),
+            false => self.messages.release(message),
+        }
     }
 
     fn check_publish(&self, channel: ChannelId, publish: &Publish<'_>) -> Result<ExchangeId> {
@@ -76,6 +159,7 @@ impl Broker {
                 "message size {size} is larger than configured max size {limit}"
             )));
         }
+        self.permit_exchange(channel, Access::Write, publish.exchange)?;
         let vhost = &self.vhosts[state.vhost];
         let exchange = match publish.exchange {
             b"" => vhost.default_exchange,
@@ -104,6 +188,17 @@ impl Broker {
 }
 
 impl Queue {
+    /// Whether deliveries carry how often the message came back.
+    pub(crate) fn counts_deliveries(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.quorum)
+    }
+
+    /// Whether a message that came back this often is given up: a limit of L is L + 1 deliveries.
+    pub(crate) fn is_over_delivery_limit(&self, returns: u32) -> bool {
+        let limit = self.settings.as_ref().and_then(|settings| settings.delivery_limit);
+        limit.is_some_and(|limit| u64::from(returns) > limit)
+    }
+
     /// The level of a message's priority here: those above the queue's highest count as that.
     pub(crate) fn level_of(&self, priority: u8) -> u8 {
         self.settings.as_ref().map_or(0, |settings| priority.min(settings.max_priority))

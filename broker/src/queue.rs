@@ -2,7 +2,9 @@
 //!
 //! What is in them is [`Ready`]; who is fed from them, [`Ring`](crate::consumer::Ring).
 
+use crate::access::Access;
 use crate::arguments::{ARGUMENTS, Settings};
+use crate::backlog::NEVER;
 use crate::broker::Broker;
 use crate::consumer::Ring;
 use crate::error::{
@@ -13,6 +15,7 @@ use crate::exchange::{check_reserved, same, same_argument};
 use crate::ids::{BindingId, ChannelId, ConnectionId, ConsumerId, QueueId, VhostId};
 use crate::names::{Name, strip_line_ends};
 use crate::ready::Ready;
+use crate::reply_to::is_reply_name;
 use crate::value::Table;
 
 pub(crate) struct Queue {
@@ -33,11 +36,19 @@ pub(crate) struct Queue {
     pub(crate) consumers: Vec<ConsumerId>,
     /// Those that may have room.
     pub(crate) ring: Ring,
+    /// The one that is fed, if the queue feeds only one at a time.
+    pub(crate) active: Option<ConsumerId>,
     /// A consumer that shares with no other.
     pub(crate) exclusive_consumer: bool,
     pub(crate) bindings: Vec<BindingId>,
     /// The last routing that came by.
     pub(crate) visited: u64,
+    /// Whether any message in it ever had a time to live.
+    pub(crate) may_expire: bool,
+    /// When its alarm rings, in nanoseconds; `NEVER` if none is set.
+    pub(crate) alarm: u64,
+    /// When it was last declared, fetched from or left by its last consumer.
+    pub(crate) last_used: u64,
     /// Whether it is in the outbox's list of runnable queues.
     pub(crate) runnable: bool,
 }
@@ -81,6 +92,12 @@ impl Broker {
         let state = self.channel(channel)?;
         let (vhost, connection) = (state.vhost, state.connection);
         let name = strip_line_ends(declare.name);
+        if is_reply_name(&name) {
+            return self.declare_reply_name(channel, &name);
+        }
+        if !declare.passive && !name.is_empty() {
+            self.permit_queue(channel, Access::Configure, &name)?;
+        }
         let queue = match self.vhosts[vhost].queues.get(&*name) {
             Some(&queue) => {
                 self.check_owner(channel, queue)?;
@@ -90,8 +107,9 @@ impl Broker {
                 queue
             }
             None if declare.passive => return Err(not_found(self.queue_resource(vhost, &name))),
-            None => self.create_queue(vhost, connection, &name, declare)?,
+            None => self.create_queue(channel, connection, &name, declare)?,
         };
+        self.touch(queue);
         let state = &self.queues[queue];
         self.channels[channel].last_queue = Some(state.name.clone());
         Ok(QueueStatus {
@@ -104,7 +122,7 @@ impl Broker {
     /// Drops all ready messages and returns how many (`queue.purge`); those that wait for their
     /// acknowledgement stay.
     pub fn purge_queue(&mut self, channel: ChannelId, name: &[u8]) -> Result<usize> {
-        let queue = self.use_queue(channel, name)?;
+        let queue = self.use_queue(channel, name, Access::Read)?;
         Ok(self.drop_ready(queue))
     }
 
@@ -119,6 +137,7 @@ impl Broker {
     ) -> Result<usize> {
         let vhost = self.channel(channel)?.vhost;
         let name = self.queue_name(channel, name)?;
+        self.permit_queue(channel, Access::Configure, &name)?;
         let Ok(queue) = self.find_queue(vhost, &name) else { return Ok(0) };
         self.check_owner(channel, queue)?;
         let state = &self.queues[queue];
@@ -152,10 +171,18 @@ impl Broker {
         }
     }
 
-    /// The queue that a call names, if there is one and this connection may use it.
-    pub(crate) fn use_queue(&self, channel: ChannelId, name: &[u8]) -> Result<QueueId> {
+    /// The queue that a call names, if there is one, this user may do that to it, and
+    /// it is not another connection's.
+    pub(crate) fn use_queue(
+        &self,
+        channel: ChannelId,
+        name: &[u8],
+        access: Access,
+    ) -> Result<QueueId> {
         let vhost = self.channel(channel)?.vhost;
-        let queue = self.find_queue(vhost, &self.queue_name(channel, name)?)?;
+        let name = self.queue_name(channel, name)?;
+        self.permit_queue(channel, access, &name)?;
+        let queue = self.find_queue(vhost, &name)?;
         self.check_owner(channel, queue)?;
         Ok(queue)
     }
@@ -213,15 +240,21 @@ impl Broker {
 
     fn create_queue(
         &mut self,
-        vhost: VhostId,
+        channel: ChannelId,
         connection: ConnectionId,
         name: &[u8],
         declare: &QueueDeclare<'_>,
     ) -> Result<QueueId> {
+        let vhost = self.channel(channel)?.vhost;
         check_reserved("queue", name)?;
         let resource = self.queue_resource(vhost, name);
         let settings = Settings::parse(resource, declare)?;
         let name = if name.is_empty() { self.make_name("amq.gen-") } else { name.into() };
+        self.permit_queue(channel, Access::Configure, &name)?;
+        if let Some(letters) = settings.as_ref().and_then(|it| it.dead_letter.as_ref()) {
+            self.permit_queue(channel, Access::Read, &name)?;
+            self.permit_exchange(channel, Access::Write, &letters.exchange)?;
+        }
         let queue = self.queues.insert(Queue {
             vhost,
             name: name.clone(),
@@ -235,9 +268,13 @@ impl Broker {
             next_position: 0,
             consumers: Vec::new(),
             ring: Ring::default(),
+            active: None,
             exclusive_consumer: false,
             bindings: Vec::new(),
             visited: 0,
+            may_expire: false,
+            alarm: NEVER,
+            last_used: self.now,
             runnable: false,
         });
         self.vhosts[vhost].queues.insert(name, queue);
@@ -264,5 +301,18 @@ impl Broker {
             same_argument(resource, name, declare.arguments, &state.arguments)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_queue_takes_less_than_1_kib() {
+        // Beside itself it has its slot's generation, its name twice, an entry of the map of
+        // names, and a ring of one consumer.
+        let beside = 8 + 2 * 64 + 32 + 4 * size_of::<ConsumerId>();
+        assert!(size_of::<Queue>() + beside < 1024, "{}", size_of::<Queue>());
     }
 }

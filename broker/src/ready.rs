@@ -41,11 +41,6 @@ impl Ready {
         self.level(priority).put_back(entry);
     }
 
-    /// The entry that goes next.
-    pub(crate) fn first(&self) -> Option<&Entry> {
-        self.higher.iter().rev().find_map(Backlog::first).or_else(|| self.base.first())
-    }
-
     /// Takes the entry that goes next; the caller then calls [`Ready::took`] with its size, which
     /// only the message knows.
     pub(crate) fn pop(&mut self) -> Option<Entry> {

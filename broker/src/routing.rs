@@ -1,8 +1,8 @@
 //! From an exchange and a routing key to the queues that get the message, each once.
 //!
 //! Each type of exchange has its own table, in a file of its own. The walk over exchanges bound
-//! to exchanges stands here; whatever was visited in this walk carries its number, so that cycles
-//! end and no set of visited things is kept.
+//! to exchanges stands here; an exchange carries the number of the walk that visited it last,
+//! and a queue that of the message, so that cycles end and no set of visited things is kept.
 
 mod direct;
 mod fanout;
@@ -42,8 +42,10 @@ pub(crate) struct Bound {
 /// What routing needs room for, kept from one message to the next.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// The number of the walk; things visited in it carry it.
-    pub(crate) walk: u64,
+    /// The number of the routing; queues found in it carry it.
+    pub(crate) routing: u64,
+    /// The number of the walk, one for each key; exchanges visited in it carry it.
+    walk: u64,
     /// The queues found.
     pub(crate) queues: Vec<QueueId>,
     exchanges: Vec<ExchangeId>,
@@ -63,7 +65,7 @@ impl Router {
         match kind {
             ExchangeType::Direct => Router::Direct(Direct::new(hash)),
             ExchangeType::Fanout => Router::Fanout(Fanout::default()),
-            ExchangeType::Topic => Router::Topic(Topic::default()),
+            ExchangeType::Topic => Router::Topic(Topic::new(hash)),
             ExchangeType::Headers => Router::Headers(Headers::default()),
         }
     }
@@ -141,14 +143,14 @@ fn remove_bound(list: &mut Vec<Bound>, id: BindingId) {
 }
 
 impl Broker {
-    /// Begins a walk: no queue has been found yet.
+    /// Begins a routing: no queue has been found yet.
     pub(crate) fn begin_routing(&mut self) {
-        self.scratch.walk += 1;
+        self.scratch.routing += 1;
         self.scratch.queues.clear();
     }
 
     /// Adds the queues that a message published to `exchange` with `key` reaches to
-    /// `scratch.queues`, those that the walk has not found before.
+    /// `scratch.queues`, those that this routing has not found before.
     pub(crate) fn route(
         &mut self,
         exchange: ExchangeId,
@@ -156,7 +158,8 @@ impl Broker {
         message: &mut LazyHeaders<'_>,
     ) {
         let Broker { exchanges, queues, vhosts, scratch, codec, .. } = self;
-        let walk = scratch.walk;
+        scratch.walk += 1;
+        let (routing, walk) = (scratch.routing, scratch.walk);
         scratch.exchanges.clear();
         scratch.exchanges.push(exchange);
         let mut next = 0;
@@ -174,9 +177,9 @@ impl Broker {
                     Target::Exchange(exchange) => scratch.exchanges.push(exchange),
                     Target::Queue(queue) => {
                         if let Some(state) = queues.get_mut(queue)
-                            && state.visited != walk
+                            && state.visited != routing
                         {
-                            state.visited = walk;
+                            state.visited = routing;
                             scratch.queues.push(queue);
                         }
                     }

@@ -27,7 +27,8 @@ pub(crate) struct UnackedList {
 }
 
 impl UnackedList {
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.ring.len() - self.holes
     }
 
@@ -80,9 +81,15 @@ impl UnackedList {
         None
     }
 
-    /// All outstanding deliveries in the order of their tags.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Unacked> {
-        self.ring.iter().filter(|unacked| unacked.entry.message != MessageId::NONE)
+    /// Takes deliveries back in whose settling was undone.
+    pub(crate) fn restore(&mut self, back: impl Iterator<Item = Unacked>) {
+        let before = self.ring.len();
+        self.ring.extend(back);
+        if self.ring.len() > before {
+            self.ring.retain(|unacked| unacked.entry.message != MessageId::NONE);
+            self.holes = 0;
+            self.ring.make_contiguous().sort_unstable_by_key(|unacked| unacked.tag);
+        }
     }
 
     fn find(&self, tag: u64) -> Option<usize> {

@@ -452,3 +452,39 @@ fn virtual_hosts_do_not_see_each_other() {
     let open = OpenConnection { vhost: b"nope", ..open };
     refused(house.broker.open_connection(&open), "NOT_ALLOWED - vhost nope not found");
 }
+
+#[test]
+fn queues_exchanges_and_bindings_can_be_listed() {
+    let mut house = House::new();
+    let vhost = house.broker.add_vhost(b"/");
+    let channel = house.channel(1);
+    let arguments = int("x-max-length", 9);
+    house.declare_with(channel, "q", "durable", &arguments).expect("declared");
+    house.fill(channel, "q", 0..3);
+    house.get(channel, "q");
+    house.exchange(channel, "x", "topic");
+    house.bind(channel, "x", "q", "a.#");
+    house.bind_exchange(channel, "amq.direct", "x", "b");
+    let queue = house.broker.queues(vhost).next().expect("one queue");
+    assert_eq!((queue.name, queue.durable, queue.exclusive), (&b"q"[..], true, false));
+    assert_eq!((queue.messages_ready, queue.bytes_ready), (2, 2));
+    assert_eq!((queue.messages_unacknowledged, queue.consumers), (1, 0));
+    assert_eq!(queue.arguments, &arguments);
+    let exchanges: Vec<_> =
+        house.broker.exchanges(vhost).map(|it| (it.name, it.kind.name(), it.internal)).collect();
+    assert_eq!(exchanges.len(), 8);
+    assert_eq!(exchanges[0], (&b""[..], "direct", false));
+    assert_eq!(exchanges[7], (&b"x"[..], "topic", false));
+    let bindings: Vec<_> = house
+        .broker
+        .bindings(vhost)
+        .map(|it| (it.source, it.destination, it.to_queue, it.routing_key))
+        .collect();
+    let expected = [
+        (&b"x"[..], &b"q"[..], true, &b"a.#"[..]),
+        (&b"amq.direct"[..], &b"x"[..], false, &b"b"[..]),
+    ];
+    assert_eq!(bindings, expected);
+    let other = house.broker.add_vhost(b"other");
+    assert_eq!(house.broker.queues(other).count() + house.broker.bindings(other).count(), 0);
+}

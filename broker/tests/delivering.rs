@@ -448,3 +448,26 @@ fn closing_a_connection_requeues_what_its_channels_held_for_others_to_have() {
     house.broker.close_connection(connection);
     assert_eq!(house.broker.totals().connections, 1);
 }
+
+#[test]
+fn priorities_of_consumers_may_be_negative() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.qos(channel, 1, false);
+    for (tag, priority) in [("low", -1), ("plain", 0), ("high", 1), ("higher", 2)] {
+        let arguments = Table::from([("x-priority", Value::I32(priority))]);
+        house.consume_with(channel, "q", tag, "", &arguments).expect("consuming");
+    }
+    house.fill(channel, "q", 0..5);
+    let expected = [
+        "c1/1 deliver higher 1 0",
+        "c1/1 deliver high 2 1",
+        "c1/1 deliver plain 3 2",
+        "c1/1 deliver low 4 3",
+    ];
+    assert_eq!(house.drain(), expected);
+    house.broker.cancel(channel, b"high").expect("cancelled");
+    house.ack(channel, 4);
+    assert_eq!(house.drain(), ["c1/1 deliver low 5 4"]);
+}

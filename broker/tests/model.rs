@@ -54,6 +54,9 @@ struct ModelConsumer {
     prefetch: u64,
 }
 
+/// An item, the queue that it came from with its incarnation, and the consumer that has it.
+type Held = (Item, (usize, u64), Option<String>);
+
 #[derive(Debug)]
 struct ModelChannel {
     id: ChannelId,
@@ -62,8 +65,8 @@ struct ModelChannel {
     prefetch: u64,
     shared: u64,
     consumers: BTreeMap<String, ModelConsumer>,
-    /// Tag to item, queue's incarnation and consumer.
-    unacked: BTreeMap<u64, (Item, (usize, u64), Option<String>)>,
+    /// By tag.
+    unacked: BTreeMap<u64, Held>,
 }
 
 struct Model {
@@ -343,7 +346,7 @@ impl Model {
 
     fn has_room(&self, channel: &ModelChannel, tag: &str) -> bool {
         let consumer = &channel.consumers[tag];
-        let held = |(.., by): &&(Item, (usize, u64), Option<String>)| by.as_deref() == Some(tag);
+        let held = |(.., by): &&Held| by.as_deref() == Some(tag);
         let own = channel.unacked.values().filter(held).count() as u64;
         let all = channel.unacked.values().filter(|(.., by)| by.is_some()).count() as u64;
         let below = |limit: u64, count: u64| limit == 0 || count < limit;

@@ -361,3 +361,29 @@ fn properties_and_bodies_of_any_size_arrive_as_they_were_given() {
         }
     }
 }
+
+#[test]
+fn cc_and_bcc_route_further_and_bcc_is_taken_out() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    for queue in ["q", "carbon", "blind"] {
+        house.declare(channel, queue);
+    }
+    let keys = |key: &str| Value::Array(vec![Value::text(key), Value::I32(1), Value::text("q")]);
+    let props = headers(&[("CC", keys("carbon")), ("BCC", keys("blind"))]);
+    house.publish_with(channel, ("", "q", "m"), props, |_| {}).expect("published");
+    for queue in ["q", "carbon", "blind"] {
+        let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists");
+        let message = fetched.expect("one copy").message;
+        assert_eq!(message.routing_key(), b"q", "the original key");
+        let raw = message.properties().to_vec();
+        let carried = house.codec.decode(&raw).headers.expect("headers");
+        assert_eq!((carried.get("CC"), carried.get("BCC")), (Some(&keys("carbon")), None));
+        assert_eq!(house.bodies(channel, queue), [""; 0]);
+    }
+    let props = headers(&[("CC", Value::text("carbon"))]);
+    refused(
+        house.publish_with(channel, ("", "q", "m"), props, |_| {}),
+        "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr}",
+    );
+}

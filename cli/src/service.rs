@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
+use ropewalk::amqp::server as amqp;
 use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http, line};
 use serde::Deserialize;
 
@@ -45,6 +46,12 @@ pub(crate) struct Amqp {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:5672]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    /// The largest message body that is taken [default: 134217728]
+    #[arg(long, value_name = "BYTES")]
+    max_message_size: Option<u64>,
+    /// The heartbeat interval to propose to clients; 0 is none [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    heartbeat: Option<u16>,
 }
 
 /// Options of the HTTP server.
@@ -166,7 +173,18 @@ impl Service {
                 })
             }
             Self::Echo(_) => bind(reactor, listen, || |_| line::echo::Echo),
-            Self::Amqp(_) => Err(Error::Other("this service is not built in yet".into())),
+            Self::Amqp(options) => {
+                let mut config = amqp::Config::default();
+                if let Some(limit) = options.max_message_size {
+                    config = config.max_message_size(limit);
+                }
+                if let Some(seconds) = options.heartbeat {
+                    config = config.heartbeat(seconds);
+                }
+                // All its listeners serve the same queues.
+                let server = amqp::Server::new(config);
+                bind(reactor, listen, || server.clone())
+            }
         }
     }
 }

@@ -86,6 +86,9 @@ pub(crate) struct Connection {
     pub(crate) held_back: bool,
     /// `pause_producing` was called last.
     pub(crate) producer_paused: bool,
+    /// Somebody has stopped producing: by `pause_producing`, or because a write answered
+    /// `AboveHighWater`. `resume_producing` is due once output has fallen to the low-water mark.
+    pub(crate) owes_resume: bool,
     /// Our FIN goes out once output is flushed.
     pub(crate) write_closing: bool,
     /// Our FIN is out.
@@ -120,6 +123,7 @@ impl Connection {
             throttled: false,
             held_back: false,
             producer_paused: false,
+            owes_resume: false,
             write_closing: false,
             write_ended: false,
             progressed: false,
@@ -154,7 +158,7 @@ impl Connection {
         if !data.is_empty() {
             self.output.get_or_insert_with(|| pool.lend()).push_slice(data);
         }
-        self.judge()
+        self.answer()
     }
 
     pub(crate) fn write_bytes(&mut self, data: Bytes, pool: &mut OutputPool) -> Written {
@@ -164,7 +168,14 @@ impl Connection {
         if !data.is_empty() {
             self.output.get_or_insert_with(|| pool.lend()).push_bytes(data);
         }
-        self.judge()
+        self.answer()
+    }
+
+    /// What a write says of itself; whoever stops because of it is owed a word when to go on.
+    fn answer(&mut self) -> Written {
+        let written = self.judge();
+        self.owes_resume |= written == Written::AboveHighWater;
+        written
     }
 
     pub(crate) fn judge(&self) -> Written {

@@ -187,7 +187,10 @@ impl Core {
 
     /// Ends a connection whose close has been completed, with the reason that began it.
     pub(crate) fn finish(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.stage != Stage::Lost
+        // its reason is for its protocol
+        {
             let reason = connection.reason.take().map_or(Reason::Done, |reason| *reason);
             self.end(id, reason);
         }

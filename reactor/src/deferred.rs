@@ -54,13 +54,22 @@ enum State<T> {
     Awaited(Waker),
     /// Fired, not yet asked for.
     Ready(Result<T, Error>),
-    /// Handed over, or nobody wants it any more.
+    /// The deferred was dropped, and what produces the result goes on.
+    Unheard,
+    /// Handed over, or cancelled.
     Over,
 }
 
 impl<T> Slot<T> {
     fn is_pending(&self) -> bool {
-        matches!(self.state, State::Empty | State::Called(_) | State::Awaited(_))
+        matches!(self.state, State::Empty | State::Called(_) | State::Awaited(_) | State::Unheard)
+    }
+}
+
+/// Says that an error reached nobody, unless it only says that the work was given up.
+fn log_unheard(error: &Error) {
+    if !matches!(error, Error::Abandoned | Error::Cancelled | Error::Stopped) {
+        error!(target: LOG, "a deferred failed, and nobody asked: {error}");
     }
 }
 
@@ -106,6 +115,12 @@ fn fire<T: 'static>(
             drop(inner);
             waker.wake();
         }
+        State::Unheard => {
+            if let Err(error) = &result {
+                log_unheard(error);
+            }
+            return Some(result);
+        }
         _ => inner.state = State::Ready(result),
     }
     None
@@ -143,7 +158,13 @@ impl<T: 'static> Promise<T> {
 
     /// Whether the other side still waits; once it does not, the work may as well stop.
     pub fn is_wanted(&self) -> bool {
-        self.slot.borrow().is_pending()
+        let inner = self.slot.borrow();
+        inner.is_pending() && !matches!(inner.state, State::Unheard)
+    }
+
+    /// Whether the work was told to stop; an unheard result does not say so.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        !self.slot.borrow().is_pending()
     }
 }
 
@@ -171,7 +192,7 @@ impl<T: 'static> Deferred<T> {
     pub fn forget(self) {
         self.then(|_, result| {
             if let Err(error) = result {
-                error!(target: LOG, "a deferred failed, and nobody asked: {error}");
+                log_unheard(&error);
             }
         });
     }
@@ -223,7 +244,7 @@ impl<T: 'static> Drop for Deferred<T> {
         let mut inner = self.slot.borrow_mut();
         match &inner.state {
             State::Ready(Err(error)) => {
-                error!(target: LOG, "a deferred failed, and nobody asked: {error}");
+                log_unheard(error);
                 inner.state = State::Over;
             }
             State::Empty | State::Awaited(_) if inner.cancel_on_drop => {
@@ -232,6 +253,7 @@ impl<T: 'static> Drop for Deferred<T> {
                     inner.local.call_soon(canceller);
                 }
             }
+            State::Empty | State::Awaited(_) => inner.state = State::Unheard,
             _ => {}
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct Listener {
     in_accepting: bool,
     /// Descriptors ran out: said once, until accepting works again.
     starved: bool,
+    /// A timer is set to look again: one is enough, however many callers come meanwhile.
+    looks_again: bool,
     /// Given up for a moment to take a caller off the queue and close the line.
     reserve: Option<File>,
 }
@@ -53,6 +55,7 @@ impl Listener {
             connection,
             in_accepting: false,
             starved: false,
+            looks_again: false,
             reserve: None,
         };
         listener.keep_reserve();
@@ -81,10 +84,12 @@ impl Listener {
 }
 
 /// What an error of accept(2) means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     /// Nothing to accept.
     Nothing,
-    /// That caller only: it has gone, or a firewall said no.
+    /// That caller only: it has gone, a firewall said no, or the network failed under it (Linux
+    /// hands on such errors of the new socket; accept(2) says to try the next).
     ThisCaller,
     /// No descriptor left, here or in the whole system.
     NoDescriptors,
@@ -100,6 +105,18 @@ fn trouble(error: &io::Error) -> Trouble {
         (io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied, _) => {
             Trouble::ThisCaller
         }
+        (
+            _,
+            Some(
+                libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH,
+            ),
+        ) => Trouble::ThisCaller,
         (_, Some(libc::EMFILE | libc::ENFILE)) => Trouble::NoDescriptors,
         (_, Some(libc::ENOMEM | libc::ENOBUFS)) => Trouble::NoMemory,
         _ => Trouble::Other,
@@ -121,6 +138,7 @@ impl Core {
             let failure = match listener.socket.accept() {
                 Ok((stream, peer)) => {
                     if std::mem::take(&mut listener.starved) {
+                        listener.keep_reserve(); // it may have been lost to somebody else
                         info!(target: LOG, "accepting again on {}", here(listener));
                     }
                     self.births.push_back(Birth::Accepted { listener: id, stream, peer });
@@ -145,10 +163,20 @@ impl Core {
             if matches!(kind, Trouble::NoDescriptors) && listener.shed() {
                 continue;
             }
-            self.timers.insert(self.clock.after(TRY_AGAIN), Alarm::Accept(id));
+            if !std::mem::replace(&mut listener.looks_again, true) {
+                self.timers.insert(self.clock.after(TRY_AGAIN), Alarm::Accept(id));
+            }
             return;
         }
         self.accept_later(id);
+    }
+
+    /// Descriptors ran out a while ago: looks whether there are some again.
+    pub(crate) fn accept_again(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listener(id) {
+            listener.looks_again = false;
+        }
+        self.accept(id);
     }
 
     /// Accepts more in the next turn, although no edge will tell.
@@ -167,6 +195,28 @@ fn here(listener: &Listener) -> String {
         Err(error) => {
             error!(target: LOG, "a listener has no address: {error}");
             "a listener".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_one_caller_are_skipped_and_those_of_the_system_slow_accepting_down() {
+        for (errno, meaning) in [
+            (libc::EAGAIN, Trouble::Nothing),
+            (libc::ECONNABORTED, Trouble::ThisCaller),
+            (libc::EPERM, Trouble::ThisCaller),
+            (libc::EHOSTUNREACH, Trouble::ThisCaller),
+            (libc::EMFILE, Trouble::NoDescriptors),
+            (libc::ENFILE, Trouble::NoDescriptors),
+            (libc::ENOBUFS, Trouble::NoMemory),
+            (libc::ENOMEM, Trouble::NoMemory),
+            (libc::EINVAL, Trouble::Other),
+        ] {
+            assert_eq!(trouble(&io::Error::from_raw_os_error(errno)), meaning, "{errno}");
         }
     }
 }

@@ -26,6 +26,11 @@ impl Reactor {
                     self.bear(Connection::new(stream, peer, options), built, None);
                 }
                 Birth::Connected { mut connector, stream, peer } => {
+                    if !connector.promise.is_wanted() {
+                        // Cancelled since the connection was made, in this very turn.
+                        self.core.garbage.push(Box::new(connector.factory));
+                        continue;
+                    }
                     let options = connector.connection.clone();
                     let built = isolate(|| connector.factory.build(peer));
                     let connection = Connection::new(stream, peer, options);

@@ -77,10 +77,10 @@ impl Local {
         let task = Rc::new(Cell::new(None));
         let started = task.clone();
         self.call_soon(move |reactor| {
-            if promise.is_wanted() {
-                started.set(Some(reactor.core_mut().tasks.start(future, promise)));
-            } else {
+            if promise.is_cancelled() {
                 promise.fail(Error::Cancelled);
+            } else {
+                started.set(Some(reactor.core_mut().tasks.start(future, promise)));
             }
         });
         deferred.on_cancel(false, move |reactor| {

@@ -25,7 +25,9 @@ const POOLED_BUFFERS: usize = 128;
 pub enum Written {
     /// Taken, and buffered output is at or below the high-water mark.
     Taken,
-    /// Taken, but buffered output is above the high-water mark: stop producing.
+    /// Taken, but buffered output is above the high-water mark: stop producing until
+    /// [`resume_producing`](crate::Protocol::resume_producing), which comes for sure, also when
+    /// the send at the end of this turn takes everything and nobody is paused.
     AboveHighWater,
     /// The connection is gone or its write half is closed; nothing was taken.
     Gone,

@@ -55,7 +55,9 @@ pub trait Protocol: Any {
         let _ = transport;
     }
 
-    /// Buffered output has fallen to the low-water mark: produce again.
+    /// Buffered output has fallen to the low-water mark after
+    /// [`pause_producing`](Self::pause_producing), or after a write that answered
+    /// [`AboveHighWater`](crate::Written::AboveHighWater): produce again.
     #[doc(alias = "resumeProducing")]
     fn resume_producing(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;

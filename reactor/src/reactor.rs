@@ -186,7 +186,6 @@ impl Reactor {
         for id in left_unread {
             if let Some(connection) = self.core.connections.get_mut(id) {
                 connection.in_ready = false;
-                self.redeliver(id);
                 self.read(id);
             }
         }
@@ -215,7 +214,7 @@ impl Reactor {
                 Alarm::Connect(slot, generation) => {
                     self.core.connect_ended(slot, generation, Error::TimedOut);
                 }
-                Alarm::Accept(id) => self.core.accept(id),
+                Alarm::Accept(id) => self.core.accept_again(id),
                 Alarm::Shutdown => self.core.shutdown.timed_out(),
             }
         }

@@ -33,24 +33,31 @@ impl Reactor {
         }
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         connection.readable |= ready.readable || ready.read_closed || ready.failed;
-        if ready.failed && connection.intake() == Intake::Hold {
+        self.read(id);
+        if ready.failed
+            && let Some(connection) = self.core.connections.get_mut(id)
+            && connection.intake() == Intake::Hold
+        {
             // Nothing will be read that could tell, for now or for good: a reset is not worth
             // waiting for.
             if let Ok(Some(failure)) = connection.stream.take_error() {
-                return self.core.end(id, Reason::from_io(failure));
+                self.core.end(id, Reason::from_io(failure));
             }
         }
-        self.read(id);
     }
 
     /// Reads and delivers until the socket is drained, the protocol pauses, or the turn's share
     /// is spent.
     pub(crate) fn read(&mut self, id: ConnectionId) {
+        self.redeliver(id); // first: a FIN may be all that is left to read
         let mut budget = READS_A_TURN;
         loop {
             let Some(connection) = self.core.connections.get_mut(id) else { return };
             let intake = connection.intake();
             if intake == Intake::Hold {
+                if connection.broken {
+                    self.core.finish(id); // as for a reset while it is paused
+                }
                 return;
             }
             if budget == 0 {
@@ -98,7 +105,8 @@ impl Reactor {
         let limit = connection.options.receive_limit;
         if connection.stage != Stage::Open {
             data.clear();
-        } else if data.len() > limit {
+        } else if data.len() > limit && !connection.paused {
+            // (What a paused protocol left is one read's worth at most, and comes back to it.)
             data.clear();
             warn!(target: LOG, "{}: {}", connection.peer, Reason::ReceiveLimit(limit));
             self.core.lose(id, Reason::ReceiveLimit(limit), true);
@@ -111,9 +119,10 @@ impl Reactor {
     fn keep_left_over(&mut self, id: ConnectionId, mut data: BytesMut, own: bool) {
         let connection = self.core.connections.get_mut(id);
         if let Some(connection) = connection.filter(|_| !data.is_empty()) {
-            if own || data.len() >= SMALL_LEFT_OVER {
+            if data.len() >= SMALL_LEFT_OVER {
                 connection.unread = std::mem::take(&mut data);
             } else {
+                // Copied also out of a buffer of its own: a few bytes must not keep all of it.
                 connection.unread = BytesMut::from(&data[..]);
             }
         }
@@ -158,9 +167,10 @@ impl Reactor {
     }
 
     /// Delivers again what a paused protocol left, though nothing new has arrived.
-    pub(crate) fn redeliver(&mut self, id: ConnectionId) {
+    fn redeliver(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
-        if connection.stage != Stage::Open || connection.paused || !connection.held_back {
+        let holds = connection.stage != Stage::Open || connection.paused || connection.throttled;
+        if holds || !connection.held_back {
             return;
         }
         connection.held_back = false;

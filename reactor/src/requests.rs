@@ -81,6 +81,7 @@ impl Reactor {
         endpoint: impl IntoEndpoint,
         factory: impl Factory,
     ) -> Deferred<ConnectionId> {
+        self.refresh_clock();
         self.core.connect(endpoint.into_endpoint(), Box::new(factory), options)
     }
 
@@ -95,6 +96,7 @@ impl Reactor {
         if self.core.connections.get(id).is_none_or(|found| found.stage == Stage::Lost) {
             return None;
         }
+        self.refresh_clock();
         let protocol = downcast::<P>(&mut **self.protocols.get_mut(id.slot())?.as_mut()?)?;
         let mut transport = Transport { core: &mut self.core, id };
         match isolate(|| call(protocol, &mut transport)) {
@@ -108,6 +110,7 @@ impl Reactor {
 
     /// The transport of a connection, whatever its protocol is; `None` when it has gone.
     pub fn connection(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
+        self.refresh_clock();
         let connection = self.core.connections.get(id)?;
         (connection.stage != Stage::Lost).then_some(Transport { core: &mut self.core, id })
     }
@@ -135,9 +138,7 @@ impl Reactor {
         delay: Duration,
         call: impl FnOnce(&mut Reactor) + 'static,
     ) -> TimerId {
-        if !self.turning {
-            self.core.clock.expire(); // between turns, the last look may be long ago
-        }
+        self.refresh_clock();
         self.core.call_later(delay, Box::new(call))
     }
 
@@ -148,6 +149,7 @@ impl Reactor {
 
     /// Moves a timer to `delay` from now; false when it has fired or was cancelled.
     pub fn reset(&mut self, timer: TimerId, delay: Duration) -> bool {
+        self.refresh_clock();
         self.core.reset(timer, delay)
     }
 
@@ -160,9 +162,7 @@ impl Reactor {
         interval: Duration,
         call: impl FnMut(&mut Reactor) + 'static,
     ) -> RepeatingCall {
-        if !self.turning {
-            self.core.clock.expire();
-        }
+        self.refresh_clock();
         let interval = crate::clock::nanos(interval).max(1);
         RepeatingCall::start(self, interval, Box::new(call))
     }
@@ -170,9 +170,7 @@ impl Reactor {
     /// The monotonic clock, as it was read at the beginning of this turn; virtual in a simulation.
     #[doc(alias = "seconds")]
     pub fn now(&self) -> Instant {
-        if !self.turning {
-            self.core.clock.expire();
-        }
+        self.refresh_clock();
         self.core.clock.instant()
     }
 
@@ -213,7 +211,7 @@ impl Reactor {
 
     /// Runs `job` on the thread pool, and gives its result, or its panic as
     /// [`Error::Panicked`]. Dropping the deferred lets the job run on. When more jobs wait than
-    /// [`queued_jobs`](ReactorOptions::queued_jobs), it fails with [`Error::PoolFull`].
+    /// [`queued_jobs`](crate::ReactorOptions::queued_jobs), it fails with [`Error::PoolFull`].
     #[doc(alias = "deferToThread")]
     pub fn defer_to_thread<T: Send + 'static>(
         &mut self,
@@ -239,5 +237,13 @@ impl Reactor {
     /// [`Error::System`] when the handlers cannot be installed, and in a simulation.
     pub fn stop_on_signals(&mut self) -> Result<(), Error> {
         self.core.stop_on_signals()
+    }
+
+    /// Between turns the clock stands where the last turn left it, maybe long ago: a deadline that
+    /// is counted from there would have passed at once.
+    fn refresh_clock(&self) {
+        if !self.turning {
+            self.core.clock.expire();
+        }
     }
 }

@@ -27,7 +27,7 @@
 //! ```
 //!
 //! What the seed decides: how long segments are under way, where the stream is cut, how much a
-//! buffer holds, in which order sockets become ready and reactors turn. What it does not decide,
+//! buffer holds, how long turns take, in which order sockets become ready and reactors turn. What it does not decide,
 //! unless told to ([`Simulation::resets`]), is failure.
 
 use std::cell::{Cell, RefCell};
@@ -52,6 +52,9 @@ use peer::Peers;
 
 /// What a turn costs in virtual time, so that work which always makes more work gets somewhere.
 const TURN_COSTS: Nanos = 1_000;
+/// The longest that a slow turn takes: while it lasts, events and deadlines pile up, and the next
+/// turn finds several at once.
+const SLOW_TURN: u64 = 50_000_000;
 /// Turns without the clock reaching a new event before `settle` gives up: a livelock.
 const MOST_TURNS: usize = 1_000_000;
 
@@ -61,6 +64,8 @@ pub struct Simulation {
     net: Rc<RefCell<Net>>,
     clock: Rc<Cell<Nanos>>,
     chance: Seeded,
+    /// Once in how many turns one is slow; 0 is never.
+    slow_one_in: u64,
     reactors: Vec<(Reactor, Port)>,
     /// For peers that are not reactors.
     outside: Port,
@@ -78,16 +83,17 @@ impl Simulation {
             cuts: !chance.one_in(4),
             reset_one_in: 0,
         };
-        Self::with_manners(seed, manners)
+        let slow_one_in = chance.below(2) * (2 + chance.below(30));
+        Self::with_manners(seed, manners, slow_one_in)
     }
 
     /// A simulation without surprises: no delays, no cuts, and room for 16 MiB in each direction.
     pub fn calm() -> Self {
         let manners = Manners { most_delay: 0, capacity: 16 << 20, cuts: false, reset_one_in: 0 };
-        Self::with_manners(0, manners)
+        Self::with_manners(0, manners, 0)
     }
 
-    fn with_manners(seed: u64, manners: Manners) -> Self {
+    fn with_manners(seed: u64, manners: Manners, slow_one_in: u64) -> Self {
         let clock = Rc::new(Cell::new(0));
         let net = Rc::new(RefCell::new(Net::new(seed, manners, clock.clone())));
         let outside = Port::new(&net);
@@ -97,6 +103,7 @@ impl Simulation {
             net,
             clock,
             chance,
+            slow_one_in,
             reactors: Vec::new(),
             outside,
             peers: Peers::default(),
@@ -229,7 +236,9 @@ impl Simulation {
             };
         }
         let chosen = able[self.chance.below(able.len() as u64) as usize];
-        self.clock.set(now + TURN_COSTS);
+        let slow = self.slow_one_in > 0 && self.chance.one_in(self.slow_one_in);
+        let costs = if slow { 1 + self.chance.below(SLOW_TURN) } else { TURN_COSTS };
+        self.clock.set(now + costs);
         let turned = self.reactors[chosen].0.turn(Some(Duration::ZERO));
         assert!(turned.is_ok(), "seed {}: {turned:?}", self.seed);
         true

@@ -72,7 +72,11 @@ impl Pool {
     /// no one can stop a thread from outside.
     pub(crate) fn close(&mut self) {
         if let Some((sender, receiver)) = self.queue.take() {
-            while receiver.try_recv().is_ok() {}
+            while let Ok(job) = receiver.try_recv() {
+                if let Err(message) = isolate(|| drop(job)) {
+                    error!(target: LOG, "a job panicked when it was dropped: {message}");
+                }
+            }
             drop(sender);
         }
         if self.is_busy() {

@@ -31,8 +31,9 @@ impl Reactor {
         if connection.writable
             && let Some(output) = &mut connection.output
         {
+            let before = output.len();
             let sent = output.send(&mut connection.stream);
-            connection.progressed |= !matches!(sent, Ok(Sent::Blocked));
+            connection.progressed |= output.len() < before; // a short write is progress, too
             match sent {
                 Ok(Sent::All) => {
                     if let Some(output) = connection.output.take() {
@@ -71,12 +72,14 @@ impl Reactor {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         if above && !connection.producer_paused {
             connection.producer_paused = true;
+            connection.owes_resume = true;
             self.callback(id, |protocol, transport| {
                 protocol.pause_producing(transport);
                 Ok(())
             });
-        } else if below && connection.producer_paused {
+        } else if below && connection.owes_resume {
             connection.producer_paused = false;
+            connection.owes_resume = false;
             self.callback(id, |protocol, transport| {
                 protocol.resume_producing(transport);
                 Ok(())

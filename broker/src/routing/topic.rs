@@ -7,6 +7,7 @@
 use super::{Bound, remove_bound};
 use crate::binding::Target;
 use crate::ids::BindingId;
+use crate::names::{Name, NameHash, NameMap};
 
 pub(crate) struct Topic {
     nodes: Vec<Node>,
@@ -14,6 +15,7 @@ pub(crate) struct Topic {
     /// The number of the walk, for `Node::tried`.
     walk: u64,
     stack: Vec<(u32, u16)>,
+    hash: NameHash,
 }
 
 const ROOT: u32 = 0;
@@ -21,13 +23,71 @@ const NOWHERE: u32 = u32::MAX;
 
 #[derive(Default)]
 struct Node {
-    /// By word, sorted; the wildcards stand apart.
-    children: Vec<(Box<[u8]>, u32)>,
+    /// By word; the wildcards stand apart.
+    children: Children,
     star: Link,
     hash: Link,
     bound: Vec<Bound>,
     /// For the node of a `#`: in walk `tried.0` all words from `tried.1` on were tried.
     tried: (u64, u16),
+}
+
+/// The children of a node: a sorted list while they are few, a map beyond.
+enum Children {
+    Few(Vec<(Name, u32)>),
+    Many(NameMap<u32>),
+}
+
+/// Four comparisons of words that may lie anywhere cost about what a hash does.
+const FEW: usize = 16;
+
+impl Default for Children {
+    fn default() -> Children {
+        Children::Few(Vec::new())
+    }
+}
+
+impl Children {
+    #[inline]
+    fn get(&self, word: &[u8]) -> Option<u32> {
+        match self {
+            Children::Few(list) => {
+                let at = list.binary_search_by(|(name, _)| (**name).cmp(word)).ok()?;
+                Some(list[at].1)
+            }
+            Children::Many(map) => map.get(word).copied(),
+        }
+    }
+
+    fn insert(&mut self, word: &[u8], child: u32, hash: NameHash) {
+        match self {
+            Children::Few(list) if list.len() < FEW => {
+                let at = list.partition_point(|(name, _)| **name < *word);
+                list.insert(at, (word.into(), child));
+            }
+            Children::Few(list) => {
+                let mut map = hash.map();
+                map.extend(std::mem::take(list));
+                map.insert(word.into(), child);
+                *self = Children::Many(map);
+            }
+            Children::Many(map) => drop(map.insert(word.into(), child)),
+        }
+    }
+
+    fn remove(&mut self, word: &[u8]) {
+        match self {
+            Children::Few(list) => list.retain(|(name, _)| **name != *word),
+            Children::Many(map) => drop(map.remove(word)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Children::Few(list) => list.is_empty(),
+            Children::Many(map) => map.is_empty(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -39,13 +99,12 @@ impl Default for Link {
     }
 }
 
-impl Default for Topic {
-    fn default() -> Topic {
-        Topic { nodes: vec![Node::default()], free: Vec::new(), walk: 0, stack: Vec::new() }
-    }
-}
-
 impl Topic {
+    pub(super) fn new(hash: NameHash) -> Topic {
+        let nodes = vec![Node::default()];
+        Topic { nodes, free: Vec::new(), walk: 0, stack: Vec::new(), hash }
+    }
+
     /// The bindings with exactly this key.
     pub(super) fn bound(&self, key: &[u8]) -> &[Bound] {
         let mut at = ROOT;
@@ -117,8 +176,8 @@ impl Topic {
             } else {
                 let (start, end) = split[usize::from(word)];
                 let text = &key[usize::from(start)..usize::from(end)];
-                if let Ok(child) = node.children.binary_search_by(|(name, _)| (**name).cmp(text)) {
-                    self.stack.push((node.children[child].1, word + 1));
+                if let Some(child) = node.children.get(text) {
+                    self.stack.push((child, word + 1));
                 }
                 if node.star.0 != NOWHERE {
                     self.stack.push((node.star.0, word + 1));
@@ -141,10 +200,7 @@ impl Topic {
         let child = match word {
             b"*" => node.star.0,
             b"#" => node.hash.0,
-            _ => match node.children.binary_search_by(|(name, _)| (**name).cmp(word)) {
-                Ok(child) => node.children[child].1,
-                Err(_) => NOWHERE,
-            },
+            _ => node.children.get(word).unwrap_or(NOWHERE),
         };
         (child != NOWHERE).then_some(child)
     }
@@ -158,10 +214,7 @@ impl Topic {
         match word {
             b"*" => node.star = Link(child),
             b"#" => node.hash = Link(child),
-            _ => {
-                let place = node.children.partition_point(|(name, _)| **name < *word);
-                node.children.insert(place, (word.into(), child));
-            }
+            _ => node.children.insert(word, child, self.hash),
         }
         child
     }
@@ -171,11 +224,7 @@ impl Topic {
         match word {
             b"*" => node.star = Link::default(),
             b"#" => node.hash = Link::default(),
-            _ => {
-                if let Ok(place) = node.children.binary_search_by(|(name, _)| (**name).cmp(word)) {
-                    node.children.remove(place);
-                }
-            }
+            _ => node.children.remove(word),
         }
     }
 }
@@ -210,7 +259,8 @@ mod tests {
     impl Table {
         fn new(keys: &[&[u8]]) -> Table {
             let (ids, queues) = (Slots::new(), Slots::new());
-            let mut table = Table { topic: Topic::default(), ids, queues, bound: Vec::new() };
+            let mut table =
+                Table { topic: Topic::new(NameHash::new([1, 2])), ids, queues, bound: Vec::new() };
             keys.iter().for_each(|key| table.bind(key));
             table
         }
@@ -272,6 +322,21 @@ mod tests {
         assert_eq!(table.topic.free.len(), table.topic.nodes.len() - 1);
         table.bind(b"x.y");
         assert_eq!(table.matches(b"x.y"), [b"x.y"]);
+    }
+
+    #[test]
+    fn a_node_with_many_children_finds_each_of_them() {
+        let keys: Vec<String> = (0..100).map(|at| format!("a.k{at}.#")).collect();
+        let mut table = Table::new(&keys.iter().map(|key| key.as_bytes()).collect::<Vec<_>>());
+        for (at, key) in keys.iter().enumerate() {
+            let routing = format!("a.k{at}.x.y");
+            assert_eq!(table.matches(routing.as_bytes()), [key.as_bytes()]);
+        }
+        assert!(table.matches(b"a.k100").is_empty());
+        for (key, bound) in std::mem::take(&mut table.bound) {
+            table.topic.remove(&key, bound.id);
+        }
+        assert!(table.topic.nodes[ROOT as usize].is_empty());
     }
 
     #[test]

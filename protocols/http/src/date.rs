@@ -1,6 +1,6 @@
 //! The Date field, formatted once a second (RFC 9110 §6.6.1).
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The length of `Date: Sun, 06 Nov 1994 08:49:37 GMT` with its CRLF.
@@ -9,23 +9,20 @@ const LINE: usize = 37;
 thread_local! {
     /// The second since 1970 that the line is for, and the line. It depends on nothing but the
     /// time it is asked for, so sharing it between a thread's connections cannot be noticed.
-    static CACHE: Cell<(u64, [u8; LINE])> = const { Cell::new((u64::MAX, [0; LINE])) };
+    static CACHE: RefCell<(u64, [u8; LINE])> = const { RefCell::new((u64::MAX, [0; LINE])) };
 }
 
-/// The whole Date line for this time. A clock before 1970 or after 9999 is taken for the end that
-/// it has passed.
-pub(crate) fn date_line(now: SystemTime) -> [u8; LINE] {
+/// Writes the whole Date line for this time. A clock before 1970 or after 9999 is taken for the
+/// end that it has passed.
+pub(crate) fn write_date(out: &mut Vec<u8>, now: SystemTime) {
     const YEAR_9999: u64 = 253_402_300_799;
     let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(YEAR_9999);
-    CACHE.with(|cache| {
-        let (cached, line) = cache.get();
-        if cached == second {
-            return line;
+    CACHE.with_borrow_mut(|(cached, line)| {
+        if *cached != second {
+            (*cached, *line) = (second, format_line(second));
         }
-        let line = format_line(second);
-        cache.set((second, line));
-        line
-    })
+        out.extend_from_slice(line);
+    });
 }
 
 fn format_line(second: u64) -> [u8; LINE] {
@@ -41,12 +38,17 @@ mod tests {
 
     #[test]
     fn the_line_follows_the_clock_and_never_leaves_four_digit_years() {
-        let at = |second| date_line(UNIX_EPOCH + Duration::from_secs(second)).to_vec();
+        let line = |now| {
+            let mut out = Vec::new();
+            write_date(&mut out, now);
+            out
+        };
+        let at = |second| line(UNIX_EPOCH + Duration::from_secs(second));
         assert_eq!(at(784_111_777), b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(at(784_111_778), b"Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
         assert_eq!(at(784_111_777), b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(at(300_000_000_000), b"Date: Fri, 31 Dec 9999 23:59:59 GMT\r\n");
-        let before = date_line(UNIX_EPOCH - Duration::from_secs(1));
+        let before = line(UNIX_EPOCH - Duration::from_secs(1));
         assert_eq!(&before[..], b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
     }
 }

@@ -43,8 +43,20 @@ struct Stream {
     has_begun: bool,
 }
 
+impl Stream {
+    fn begin(&mut self, exchange: &mut Exchange<'_>) {
+        if !self.has_begun {
+            self.has_begun = true;
+            exchange.start(mirror(), None);
+            let head = describe(exchange.request());
+            exchange.write(&head);
+        }
+    }
+}
+
 impl ExchangeHandler for Stream {
     fn body_received(&mut self, exchange: &mut Exchange<'_>, data: &[u8]) -> Result {
+        self.begin(exchange);
         if exchange.write(data) == Written::AboveHighWater {
             exchange.pause_reading();
         }
@@ -52,17 +64,12 @@ impl ExchangeHandler for Stream {
     }
 
     fn body_ended(&mut self, exchange: &mut Exchange<'_>, trailers: &Headers) -> Result {
+        self.begin(exchange);
         exchange.finish_with(trailers);
         Ok(())
     }
 
     fn resume_producing(&mut self, exchange: &mut Exchange<'_>) -> Result {
-        if !self.has_begun {
-            self.has_begun = true;
-            exchange.start(mirror(), None);
-            let head = describe(exchange.request());
-            exchange.write(&head);
-        }
         exchange.resume_reading();
         Ok(())
     }

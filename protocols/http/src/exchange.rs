@@ -57,10 +57,6 @@ pub(crate) struct Flow {
     pub(crate) is_fresh: bool,
     /// Output passed the high-water mark, and nobody has said that it fell.
     pub(crate) is_congested: bool,
-    /// `pause_producing` was called last, so `resume_producing` will be.
-    pub(crate) is_paused: bool,
-    /// A look at the output is due after the next flush.
-    pub(crate) look_is_set: bool,
     /// The protocol that has taken the connection over.
     pub(crate) upgraded: Option<Box<dyn Protocol>>,
     /// Its `connection_made` has not been called yet.
@@ -96,16 +92,12 @@ impl<'a> Exchange<'a> {
 
     /// Answers with the whole response; a body that is pulled is produced from here on. Nothing
     /// happens if the response has begun already.
-    pub fn respond(&mut self, response: Response) {
+    pub fn respond(&mut self, mut response: Response) {
         let now = self.wall_clock();
-        match response.body {
-            Body::Whole(ref body) => {
-                let body = body.clone();
-                self.connection.respond(&response, body, now);
-            }
+        match std::mem::replace(&mut response.body, Body::Whole(Bytes::new())) {
+            Body::Whole(body) => self.connection.respond(&response, body, now),
             Body::Pulled { length, pieces } => {
-                let head = Response { body: Body::Whole(Bytes::new()), ..response };
-                if !self.connection.start(&head, length, now) {
+                if !self.connection.start(&response, length, now) {
                     return;
                 }
                 if self.connection.takes_body() {
@@ -247,9 +239,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Hands all output to the transport. Above the high-water mark a look at it is set for after the
-/// reactor's own flush: if the kernel takes it all at once, neither `pause_producing` nor
-/// `resume_producing` will be called.
+/// Hands all output to the transport, and notes whether that was too much for now.
 pub(crate) fn flush(
     output: &mut Output,
     transport: &mut Transport<'_>,
@@ -263,18 +253,8 @@ pub(crate) fn flush(
     let written = sink.written;
     if written == Written::AboveHighWater {
         flow.is_congested = true;
-        set_look(transport, flow);
     }
     written
-}
-
-pub(crate) fn set_look(transport: &mut Transport<'_>, flow: &mut Flow) {
-    if !flow.look_is_set {
-        flow.look_is_set = true;
-        transport.call_later(Duration::ZERO, |server: &mut HttpServer, transport| {
-            server.look_at_output(transport);
-        });
-    }
 }
 
 struct ToTransport<'a, 'b> {

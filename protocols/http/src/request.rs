@@ -33,17 +33,43 @@ impl Version {
 pub struct Request {
     pub(crate) method: Method,
     pub(crate) version: Version,
-    /// Where the target lies in `headers.text`.
-    pub(crate) target: (u32, u32),
+    pub(crate) target: Target,
     pub(crate) headers: Headers,
     pub(crate) body: BytesMut,
     pub(crate) trailers: Headers,
 }
 
+/// A target, and where its parts are: they are asked for more often than they are parsed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Target {
+    text: String,
+    form: TargetForm,
+    /// Where scheme and authority end, and where the query's mark is (or the end).
+    path: usize,
+    mark: usize,
+}
+
+impl Target {
+    /// Becomes `text`, a valid target of this form.
+    pub(crate) fn fill(&mut self, text: &str, form: TargetForm) {
+        self.text.clear();
+        self.text.push_str(text);
+        self.form = form;
+        self.path = match form {
+            TargetForm::Absolute => {
+                split_absolute(text).map_or(0, |(_, local)| text.len() - local.len())
+            }
+            _ => 0,
+        };
+        self.mark = memchr::memchr(b'?', text.as_bytes()).unwrap_or(text.len());
+    }
+}
+
 /// The forms of a request's target (RFC 9112 §3.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TargetForm {
     /// `/path?query`
+    #[default]
     Origin,
     /// `http://host/path?query`, as sent to a proxy.
     Absolute,
@@ -66,41 +92,26 @@ impl Request {
 
     /// The target as it was sent, never empty; nothing is decoded.
     pub fn target(&self) -> &str {
-        let (start, length) = self.target;
-        // The parser has checked that it is UTF-8.
-        str::from_utf8(&self.headers.text[start as usize..][..length as usize]).unwrap_or_default()
+        &self.target.text
     }
 
     /// The form of the target.
     pub fn target_form(&self) -> TargetForm {
-        let target = self.target();
-        if target.starts_with('/') {
-            TargetForm::Origin
-        } else if self.method == Method::Connect {
-            TargetForm::Authority
-        } else if target == "*" {
-            TargetForm::Asterisk
-        } else {
-            TargetForm::Absolute
-        }
+        self.target.form
     }
 
     /// The target's path, still percent-encoded: begins with `/`, but for `*` and for CONNECT,
     /// where it is the target itself.
     pub fn path(&self) -> &str {
-        let local = self.local_part();
-        match memchr::memchr(b'?', local.as_bytes()) {
-            Some(end) if end > 0 => &local[..end],
-            Some(_) => "/", // "http://host?query"
-            None if local.is_empty() => "/",
-            None => local,
+        match &self.target.text[self.target.path..self.target.mark] {
+            "" => "/", // `http://host`, `http://host?query`
+            path => path,
         }
     }
 
     /// What follows the first `?` of the target, still percent-encoded.
     pub fn query(&self) -> Option<&str> {
-        let local = self.local_part();
-        memchr::memchr(b'?', local.as_bytes()).map(|mark| &local[mark + 1..])
+        self.target.text.get(self.target.mark + 1..)
     }
 
     /// The host, with the port if one was sent: that of an absolute target, which beats the Host
@@ -133,15 +144,6 @@ impl Request {
     pub fn trailers(&self) -> &Headers {
         &self.trailers
     }
-
-    /// The target without scheme and authority.
-    fn local_part(&self) -> &str {
-        let target = self.target();
-        match self.target_form() {
-            TargetForm::Absolute => split_absolute(target).map_or(target, |(_, local)| local),
-            _ => target,
-        }
-    }
 }
 
 /// The authority of `http://authority/path?query`, and what follows it (empty, or beginning with
@@ -159,12 +161,10 @@ pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn request(method: Method, target: &str) -> Request {
+    fn request(method: Method, target: &str, form: TargetForm) -> Request {
         let mut request = Request { method, ..Request::default() };
         assert!(request.headers.append("Host", "field.example"));
-        let start = request.headers.text.len() as u32;
-        request.headers.text.extend_from_slice(target.as_bytes());
-        request.target = (start, target.len() as u32);
+        request.target.fill(target, form);
         request
     }
 
@@ -181,8 +181,8 @@ mod tests {
             (Method::Options, "*", TargetForm::Asterisk, "*", None, "field.example"),
             (Method::Connect, "h:443", TargetForm::Authority, "h:443", None, "h:443"),
         ] {
-            let request = request(method, target);
-            assert_eq!(request.target_form(), form, "{target}");
+            let request = request(method, target, form);
+            assert_eq!(request.target(), target);
             assert_eq!(request.path(), path, "{target}");
             assert_eq!(request.query(), query, "{target}");
             assert_eq!(request.host(), Some(host), "{target}");

@@ -9,15 +9,12 @@ use bytes::Bytes;
 
 use crate::{Headers, LOG, Status};
 
-/// The content type of [`Response::text`].
-const TEXT: &str = "text/plain; charset=utf-8";
-
 /// A response: status, header fields, and the body or where it comes from.
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: Status,
-    /// The usual field, out of `headers` so that the usual response allocates nothing.
-    pub(crate) content_type: Option<&'static str>,
+    /// Whether it is `text/plain`: out of `headers`, so that the usual response allocates nothing.
+    pub(crate) is_text: bool,
     pub(crate) headers: Headers,
     pub(crate) body: Body,
     pub(crate) close: bool,
@@ -48,7 +45,7 @@ impl Response {
     pub const fn new(status: Status) -> Self {
         Self {
             status,
-            content_type: None,
+            is_text: false,
             headers: Headers::new(),
             body: Body::Whole(Bytes::new()),
             close: false,
@@ -59,7 +56,7 @@ impl Response {
     /// `200 OK` with `text/plain` in UTF-8. A `&'static str` is not copied.
     pub fn text(body: impl Into<Bytes>) -> Self {
         let mut response = Self::new(Status::OK).body(body);
-        response.content_type = Some(TEXT);
+        response.is_text = true;
         response
     }
 
@@ -116,7 +113,7 @@ impl Response {
                 return self;
             }
             10 if is("keep-alive") => return self,
-            12 if is("content-type") => self.content_type = None,
+            12 if is("content-type") => self.is_text = false,
             14 if is("content-length") => return self,
             17 if is("transfer-encoding") => return self,
             _ => {}

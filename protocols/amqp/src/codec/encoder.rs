@@ -110,17 +110,7 @@ impl<S: Sink> FrameWriter<'_, S> {
         properties: &[u8],
         body: &Bytes,
     ) {
-        self.method_frame(channel, method);
-        let header = ContentHeader {
-            class_id: method.id().class_id,
-            weight: 0,
-            body_size: body.len() as u64,
-            properties,
-        };
-        let size = FIXED_LEN + properties.len();
-        self.head(FrameKind::Header, channel, size as u32);
-        header.encode(self.gathered);
-        self.gathered.push(FRAME_END);
+        self.content_head(channel, method, properties, body.len());
         if body.len() < SHARED_OUTPUT_MIN && body.len() <= self.max_payload {
             if !body.is_empty() {
                 self.body_frame(channel, body);
@@ -131,9 +121,47 @@ impl<S: Sink> FrameWriter<'_, S> {
         self.relieve();
     }
 
+    /// As [`content`](Self::content), for a body that is copied: one that is no [`Bytes`] of its
+    /// own, because it is small.
+    #[inline]
+    pub fn content_copied(
+        &mut self,
+        channel: u16,
+        method: &impl EncodeMethod,
+        properties: &[u8],
+        body: &[u8],
+    ) {
+        self.content_head(channel, method, properties, body.len());
+        for piece in body.chunks(self.max_payload) {
+            self.body_frame(channel, piece);
+        }
+        self.relieve();
+    }
+
     /// A sign of life.
     pub fn heartbeat(&mut self) {
         self.head(FrameKind::Heartbeat, 0, 0);
+        self.gathered.push(FRAME_END);
+    }
+
+    /// The method and the header that come before a body.
+    #[inline]
+    fn content_head(
+        &mut self,
+        channel: u16,
+        method: &impl EncodeMethod,
+        properties: &[u8],
+        body_len: usize,
+    ) {
+        self.method_frame(channel, method);
+        let header = ContentHeader {
+            class_id: method.id().class_id,
+            weight: 0,
+            body_size: body_len as u64,
+            properties,
+        };
+        self.head(FrameKind::Header, channel, (FIXED_LEN + properties.len()) as u32);
+        header.encode(self.gathered);
         self.gathered.push(FRAME_END);
     }
 
@@ -306,6 +334,11 @@ mod tests {
                 assert_eq!(bodies.concat(), body);
                 assert_eq!(bodies.len(), len.div_ceil(limit));
                 assert!(bodies.iter().all(|piece| piece.len() <= limit));
+                let mut copied = Vec::new();
+                let mut frames = encoder.frames_to(&mut copied, frame_max as u32);
+                frames.content_copied(1, &DELIVER, b"\0\0", &body);
+                drop(frames);
+                assert_eq!(copied, out);
             }
         }
     }

@@ -221,7 +221,7 @@ pub struct Snippet {
 impl Snippet {
     const MAX_LEN: usize = 16;
 
-    pub(super) fn of(payload: &[u8]) -> Snippet {
+    pub(crate) fn of(payload: &[u8]) -> Snippet {
         let shown = payload.len().min(Self::MAX_LEN);
         let mut octets = [0; Self::MAX_LEN];
         octets[..shown].copy_from_slice(&payload[..shown]);

@@ -137,12 +137,11 @@ fn read_head(
     }
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     let framing = read_framing(method, version, parsed.headers)?;
-    check_target(method, target)?;
+    let form = check_target(method, target)?;
 
     request.method = method;
     request.version = version;
-    let start = target.as_ptr() as usize - head.as_ptr() as usize;
-    request.target = (start as u32, target.len() as u32);
+    request.target.fill(target, form);
     request.headers.fill(head, parsed.headers);
     request.body.clear();
     request.trailers.clear();

@@ -1,27 +1,28 @@
 //! Whether a target and a host are what RFC 9112 §3.2 allows.
 
 use crate::request::split_absolute;
-use crate::{Error, Method};
+use crate::{Error, Method, TargetForm};
 
 /// Checks that the target's form fits the method: authority for CONNECT and nothing else, `*` for
 /// OPTIONS alone, origin or absolute for all others. The parser has already seen to it that the
 /// target has no white space or control character; bytes above ASCII (which should have been
 /// percent-encoded) are let through if they are UTF-8, as nginx and Go do.
-pub(crate) fn check_target(method: Method, target: &str) -> Result<(), Error> {
-    let fits = if method == Method::Connect {
-        is_authority(target.as_bytes(), true)
+pub(crate) fn check_target(method: Method, target: &str) -> Result<TargetForm, Error> {
+    let (form, fits) = if method == Method::Connect {
+        (TargetForm::Authority, is_authority(target.as_bytes(), true))
     } else if target.starts_with('/') {
-        true
+        (TargetForm::Origin, true)
     } else if target == "*" {
-        method == Method::Options
+        (TargetForm::Asterisk, method == Method::Options)
     } else {
-        split_absolute(target).is_some_and(|(authority, _)| {
+        let fits = split_absolute(target).is_some_and(|(authority, _)| {
             !authority.is_empty() && is_authority(authority.as_bytes(), false)
-        })
+        });
+        (TargetForm::Absolute, fits)
     };
     // A fragment is never sent (RFC 9112 §3.2.1).
     if fits && memchr::memchr(b'#', target.as_bytes()).is_none() {
-        Ok(())
+        Ok(form)
     } else {
         Err(Error::Target)
     }
@@ -36,34 +37,31 @@ pub(crate) fn check_host(value: &[u8]) -> Result<(), Error> {
 /// IPv4 address or an IP literal in brackets. The port may be missing, or be empty, unless
 /// `with_port`.
 fn is_authority(value: &[u8], with_port: bool) -> bool {
-    let (host, port) = match value {
-        [b'[', ..] => {
-            let Some(end) = memchr::memchr(b']', value) else { return false };
-            let literal = &value[1..end];
-            let valid = !literal.is_empty()
-                && literal.iter().all(|&byte| {
+    let rest = match value {
+        [b'[', literal @ ..] => {
+            let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
+            let valid = end > 0
+                && literal[..end].iter().all(|&byte| {
                     byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'-' | b'_' | b'~')
                 });
             if !valid {
                 return false;
             }
-            match &value[end + 1..] {
-                [] => (literal, None),
-                [b':', port @ ..] => (literal, Some(port)),
-                _ => return false,
-            }
+            &literal[end + 1..]
         }
-        _ => match memchr::memchr(b':', value) {
-            Some(colon) => (&value[..colon], Some(&value[colon + 1..])),
-            None => (value, None),
-        },
+        name => {
+            let end = name.iter().position(|&byte| !is_name_byte(byte)).unwrap_or(name.len());
+            if end == 0 {
+                return false;
+            }
+            &name[end..]
+        }
     };
-    let port_fits = match port {
-        Some([]) | None => !with_port,
-        Some(port) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
-    };
-    let bracketed = value[0] == b'[';
-    port_fits && !host.is_empty() && (bracketed || host.iter().all(|&byte| is_name_byte(byte)))
+    match rest {
+        [] | [b':'] => !with_port,
+        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// A byte of a registered name: unreserved, percent-encoded or a sub-delimiter.

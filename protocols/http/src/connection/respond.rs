@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Connection, Receiving, Sending};
 use crate::codec::encode::{write_content_length, write_field, write_fields, write_status_line};
 use crate::codec::{write_chunk, write_chunk_size, write_last_chunk};
-use crate::date::date_line;
+use crate::date::write_date;
 use crate::response::Body;
 use crate::{Error, Headers, LOG, Method, Response, Status, Version};
 
@@ -178,13 +178,13 @@ impl Connection {
         out.reserve(USUAL_HEAD);
         write_status_line(out, response.status);
         if self.config.date && !response.dated {
-            out.extend_from_slice(&date_line(now));
+            write_date(out, now);
         }
         if let Some(server) = &self.config.server {
             write_field(out, b"Server", server.as_bytes());
         }
-        if let Some(content_type) = response.content_type {
-            write_field(out, b"Content-Type", content_type.as_bytes());
+        if response.is_text {
+            out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
         }
         write_fields(out, &response.headers);
         match length {

@@ -107,20 +107,25 @@ impl Deadline {
     }
 
     /// The timer fired: what was waited for in vain, or `None` if there is time left.
-    pub(super) fn fired(&mut self, transport: &mut Transport<'_>) -> Option<Awaited> {
+    pub(super) fn fired(
+        &mut self,
+        send_timeout: Duration,
+        transport: &mut Transport<'_>,
+    ) -> Option<Awaited> {
         self.timer = None;
         let at = self.at?;
         let waiting = transport.buffered() as u64;
-        if at > transport.now() {
-            self.arm(transport);
-            None
-        } else if self.awaited == Awaited::Output && waiting < self.progress {
-            // A slow reader, but a reader: `update` is not called while output only shrinks.
-            None
-        } else {
-            self.at = None;
-            Some(self.awaited)
+        if at <= transport.now() {
+            if self.awaited != Awaited::Output || waiting >= self.progress {
+                self.at = None;
+                return Some(self.awaited);
+            }
+            // A slow reader, but a reader: no callback tells while output only shrinks.
+            self.progress = waiting;
+            self.at = Some(transport.now() + send_timeout);
         }
+        self.arm(transport);
+        None
     }
 
     fn arm(&mut self, transport: &mut Transport<'_>) {

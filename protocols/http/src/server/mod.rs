@@ -5,19 +5,17 @@
 //! reading and sets the deadline according to the state that is reached.
 
 mod deadline;
+mod protocol;
 #[cfg(test)]
 mod tests;
 
-use std::any::{Any, TypeId};
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
-use ropewalk_reactor::protocol::layer_of;
-use ropewalk_reactor::{Protocol, Reason, Result, Transport, Written};
+use ropewalk_reactor::{Result, Transport};
 
 use self::deadline::Deadline;
 use crate::connection::{Connection, Event, Waiting};
-use crate::exchange::{FLUSH_AT, Flow, flush, set_look};
+use crate::exchange::{FLUSH_AT, Flow, flush};
 use crate::handler::{ExchangeHandler, Handler, Intake, Reply};
 use crate::{Config, Error, Exchange, ExchangeId, LOG, Request, Response, Status, spare};
 
@@ -100,20 +98,6 @@ impl HttpServer {
         let result = self.go_on(transport);
         self.conclude(transport, result);
         answer
-    }
-
-    /// Output passed the high-water mark a moment ago. If the reactor's flush was enough to bring
-    /// it down, nobody else will say so; if it was not, `pause_producing` was called.
-    pub(crate) fn look_at_output(&mut self, transport: &mut Transport<'_>) {
-        self.flow.look_is_set = false;
-        if !self.flow.is_congested || self.flow.is_paused {
-            return;
-        }
-        match transport.writability() {
-            Written::Taken => self.resume_producing(transport),
-            Written::AboveHighWater => set_look(transport, &mut self.flow), // not flushed yet
-            Written::Gone => {}
-        }
     }
 
     /// Calls the handler with the current exchange; `None` if the connection has gone meanwhile.
@@ -266,7 +250,7 @@ impl HttpServer {
         if let Err(error) = self.produce(transport) {
             return self.handler_failed(transport, error);
         }
-        if self.connection.input_ended() { self.pump(transport, &[]).1 } else { Ok(()) }
+        if self.connection.goes_on_alone() { self.pump(transport, &[]).1 } else { Ok(()) }
     }
 
     /// The request is not acceptable: the peer is told, and the connection ends with the error.
@@ -383,7 +367,8 @@ impl HttpServer {
 
     /// A deadline may have passed.
     fn deadline_fired(&mut self, transport: &mut Transport<'_>) {
-        let Some(awaited) = self.deadline.fired(transport) else { return };
+        let send_timeout = self.connection.config().send_timeout;
+        let Some(awaited) = self.deadline.fired(send_timeout, transport) else { return };
         log::debug!(target: LOG, "{}: timed out waiting for {awaited:?}", transport.peer());
         match awaited {
             deadline::Awaited::Input(Waiting::Head | Waiting::Body) => {
@@ -393,90 +378,5 @@ impl HttpServer {
             deadline::Awaited::Input(_) => transport.lose_connection(),
             deadline::Awaited::Output => transport.abort_connection(),
         }
-    }
-}
-
-impl Protocol for HttpServer {
-    fn connection_made(&mut self, transport: &mut Transport<'_>) -> Result {
-        self.settle(transport, Some(false));
-        Ok(())
-    }
-
-    fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
-        if self.flow.upgraded.is_none() {
-            self.flow.wall = None;
-            self.borrow();
-            let (used, result) = self.pump(transport, data);
-            if used == data.len() {
-                data.clear();
-            } else {
-                data.advance(used);
-            }
-            self.settle(transport, Some(!data.is_empty()));
-            result?;
-        }
-        let Some(inner) = &mut self.flow.upgraded else { return Ok(()) };
-        if std::mem::take(&mut self.flow.upgrade_is_fresh) {
-            inner.connection_made(transport)?;
-        }
-        if data.is_empty() { Ok(()) } else { inner.data_received(transport, data) }
-    }
-
-    fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {
-        if let Some(inner) = &mut self.flow.upgraded {
-            return inner.read_closed(transport);
-        }
-        self.flow.wall = None;
-        self.connection.end_input();
-        let (_, result) = self.pump(transport, &[]);
-        self.settle(transport, Some(false));
-        result
-    }
-
-    fn pause_producing(&mut self, transport: &mut Transport<'_>) {
-        if let Some(inner) = &mut self.flow.upgraded {
-            return inner.pause_producing(transport);
-        }
-        self.flow.wall = None;
-        self.flow.is_congested = true;
-        self.flow.is_paused = true;
-        let result = self.follower(transport, |handler, exchange| {
-            handler.pause_producing(exchange);
-            Ok(())
-        });
-        let result = result.and_then(|()| self.go_on(transport));
-        self.conclude(transport, result);
-    }
-
-    fn resume_producing(&mut self, transport: &mut Transport<'_>) {
-        if let Some(inner) = &mut self.flow.upgraded {
-            return inner.resume_producing(transport);
-        }
-        self.flow.wall = None;
-        self.flow.is_congested = false;
-        self.flow.is_paused = false;
-        let result = self
-            .follower(transport, |handler, exchange| handler.resume_producing(exchange))
-            .or_else(|error| self.handler_failed(transport, error))
-            .and_then(|()| self.go_on(transport));
-        self.conclude(transport, result);
-    }
-
-    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
-        if let Some(inner) = &mut self.flow.upgraded {
-            return inner.connection_lost(transport, reason);
-        }
-        match self.flow.current.take() {
-            Some(mut current) => current.exchange_lost(reason),
-            None if self.connection.is_answering() || self.failure == Some(Cut::Exchange) => {
-                let id = ExchangeId::new(transport.id(), self.connection.number());
-                self.handler.exchange_lost(id, reason);
-            }
-            None => {}
-        }
-    }
-
-    fn layer(&mut self, of: TypeId) -> Option<&mut dyn Any> {
-        layer_of(self.flow.upgraded.as_deref_mut()?, of)
     }
 }

@@ -1,0 +1,106 @@
+//! A server under measurement: this very program, started again with `serve NAME`, pinned to
+//! a core of its own. It dies with us, and with the value that stands for it.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::sys;
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+/// Why a server is not there.
+#[derive(Debug)]
+pub(crate) enum Missing {
+    /// It cannot run on this machine: a peer that is not installed.
+    Absent(String),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Missing {
+    fn from(error: io::Error) -> Self {
+        Missing::Failed(error)
+    }
+}
+
+impl From<io::ErrorKind> for Missing {
+    fn from(kind: io::ErrorKind) -> Self {
+        Missing::Failed(kind.into())
+    }
+}
+
+impl Server {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(name: &str, core: Option<usize>) -> Result<Self, Missing> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", name]).stdin(Stdio::null()).stdout(Stdio::piped());
+        sys::pin_child(&mut command, core);
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut server = Server { child, port: 0 };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        match line.trim().split_once(' ') {
+            Some(("listening", port)) => {
+                server.port = port.parse().map_err(io::Error::other)?;
+                server.wait_until_it_accepts()?;
+                Ok(server)
+            }
+            Some(("absent", why)) => Err(Missing::Absent(why.to_owned())),
+            _ => Err(Missing::Failed(io::Error::other(format!("{name} did not start: {line:?}")))),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
+        sys::cpu_time_of(self.pid())
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn resident(&self) -> io::Result<u64> {
+        resident_of(&self.pid().to_string())
+    }
+
+    /// Some announce a port before they listen on it (nginx takes its place by exec).
+    fn wait_until_it_accepts(&self) -> io::Result<()> {
+        let mut last = Ok(());
+        for _ in 0..500 {
+            match std::net::TcpStream::connect(("127.0.0.1", self.port)) {
+                Ok(_) => return Ok(()),
+                Err(e) => last = Err(e),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        last
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have died already, or been reaped by the tracer: nothing is lost then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(scratch_of(self.pid()));
+    }
+}
+
+/// Where a server may put files; they are gone with it.
+pub(crate) fn scratch_of(pid: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("ropewalk-bench-{pid}"))
+}
+
+/// Resident memory of `pid` (or `self`), in bytes.
+pub(crate) fn resident_of(pid: &str) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes =
+        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kilobytes.map(|k| k * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
+}

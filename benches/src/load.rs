@@ -1,0 +1,238 @@
+//! The load generator: connections that each keep a number of requests in flight, on one
+//! thread, over bare epoll, so that it is rarely the slower side. It checks every answer.
+//!
+//! It is a closed loop: the next request goes out when an answer has come. So throughput and
+//! latency are two views of one figure; the server's processor time is the one to compare.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use crate::histogram::Histogram;
+use crate::sys::{self, Epoll, NO_EVENT};
+
+/// What is said, and what must come back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Dialogue {
+    /// So many bytes, and the same again.
+    Echo { size: usize },
+    /// `GET /plaintext`, and a 200 with a body.
+    Http,
+}
+
+const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+const STATUS: &[u8] = b"HTTP/1.1 200";
+const BODY: &[u8] = b"Hello, World!";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Load {
+    pub(crate) port: u16,
+    pub(crate) connections: usize,
+    /// Requests in flight on each connection.
+    pub(crate) depth: usize,
+    pub(crate) dialogue: Dialogue,
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+}
+
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) latency: Histogram,
+}
+
+/// Warms up, then measures. `at_edge` is called when the measured time begins and ends.
+pub(crate) fn drive(load: &Load, mut at_edge: impl FnMut()) -> io::Result<Outcome> {
+    let epoll = Epoll::new()?;
+    let mut clients = Vec::with_capacity(load.connections);
+    for i in 0..load.connections {
+        let (stream, answer) = open(load.port, load.dialogue, i)?;
+        stream.set_nonblocking(true)?;
+        epoll.add(&stream, libc::EPOLLIN, i as u64)?;
+        clients.push(Client::new(stream, request(load.dialogue, i), answer, load.depth));
+    }
+    let mut state = State { buffer: vec![0; 256 * 1024], completed: 0, latency: Histogram::new() };
+    let mut events = [NO_EVENT; 256];
+    let start = Instant::now();
+    for client in &mut clients {
+        client.ask(load.depth, Instant::now())?;
+    }
+    let mut measured_from = None;
+    loop {
+        let ready = epoll.wait(&mut events, PATIENCE.as_millis() as i32)?;
+        if ready.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the server fell silent"));
+        }
+        for event in ready {
+            clients[event.u64 as usize].answered(&mut state)?;
+        }
+        let now = Instant::now();
+        match measured_from {
+            None if now - start >= load.warm_up => {
+                state.completed = 0;
+                state.latency.clear();
+                at_edge();
+                measured_from = Some(Instant::now());
+            }
+            Some(from) if now - from >= load.duration => {
+                let elapsed = from.elapsed();
+                at_edge();
+                let State { completed: requests, latency, .. } = state;
+                return Ok(Outcome { requests, elapsed, latency });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Opens connections that say one thing each, and then nothing.
+pub(crate) fn idle(port: u16, dialogue: Dialogue, count: usize) -> io::Result<Vec<TcpStream>> {
+    (0..count).map(|i| Ok(open(port, dialogue, i)?.0)).collect()
+}
+
+/// Connects and makes one exchange, to learn what an answer looks like.
+fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<(TcpStream, Vec<u8>)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = request(dialogue, number);
+    stream.write_all(&request)?;
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let whole = match dialogue {
+            Dialogue::Echo { size } => answer.len() >= size,
+            Dialogue::Http => answer.ends_with(BODY),
+        };
+        if whole {
+            break;
+        }
+        match stream.read(&mut chunk)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => answer.extend_from_slice(&chunk[..n]),
+        }
+    }
+    let right = match dialogue {
+        Dialogue::Echo { .. } => answer == request,
+        Dialogue::Http => answer.starts_with(STATUS) && has_date(&answer),
+    };
+    if right { Ok((stream, answer)) } else { Err(wrong(&answer)) }
+}
+
+fn request(dialogue: Dialogue, number: usize) -> Vec<u8> {
+    match dialogue {
+        // Each connection says something of its own, so that mixing them up is noticed.
+        Dialogue::Echo { size } => (0..size).map(|i| b'!' + ((i + number) % 90) as u8).collect(),
+        Dialogue::Http => REQUEST.to_vec(),
+    }
+}
+
+/// Every server does the same work: a `Date` (RFC 9110, section 6.6.1) in every answer.
+fn has_date(answer: &[u8]) -> bool {
+    answer.windows(6).any(|window| window.eq_ignore_ascii_case(b"\ndate:"))
+}
+
+fn wrong(answer: &[u8]) -> io::Error {
+    let shown = String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned();
+    io::Error::new(io::ErrorKind::InvalidData, format!("a wrong answer: {shown:?}"))
+}
+
+struct State {
+    buffer: Vec<u8>,
+    completed: u64,
+    latency: Histogram,
+}
+
+struct Client {
+    stream: TcpStream,
+    /// `depth` requests and one more: any `depth` of them from any offset are one slice.
+    requests: Vec<u8>,
+    request_len: usize,
+    /// Where in the first request of `requests` the next byte to send lies.
+    offset: usize,
+    unsent: usize,
+    answer_len: usize,
+    /// What each answer begins with: all of it for echo, the status for HTTP.
+    expected: Vec<u8>,
+    /// Bytes of the answer that is arriving.
+    arrived: usize,
+    /// When each request in flight was sent, as a ring.
+    sent_at: Vec<Instant>,
+    oldest: usize,
+}
+
+impl Client {
+    fn new(stream: TcpStream, request: Vec<u8>, answer: Vec<u8>, depth: usize) -> Self {
+        let checked = if answer == request { answer.len() } else { STATUS.len() };
+        Client {
+            stream,
+            request_len: request.len(),
+            requests: request.repeat(depth + 1),
+            offset: 0,
+            unsent: 0,
+            answer_len: answer.len(),
+            expected: answer[..checked].to_vec(),
+            arrived: 0,
+            sent_at: vec![Instant::now(); depth],
+            oldest: 0,
+        }
+    }
+
+    /// Sends `count` more requests; the oldest `count` places in the ring are free for them.
+    fn ask(&mut self, count: usize, now: Instant) -> io::Result<()> {
+        let depth = self.sent_at.len();
+        for _ in 0..count {
+            self.sent_at[self.oldest] = now;
+            self.oldest = (self.oldest + 1) % depth;
+        }
+        self.unsent += count * self.request_len;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.unsent > 0 {
+            let chunk = &self.requests[self.offset..self.offset + self.unsent];
+            match sys::send(self.stream.as_raw_fd(), chunk) {
+                Ok(n) => {
+                    self.unsent -= n;
+                    self.offset = (self.offset + n) % self.request_len;
+                }
+                // Answers that arrive make room; what they complete is asked again then.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, state: &mut State) -> io::Result<()> {
+        let count = match sys::recv(self.stream.as_raw_fd(), &mut state.buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let now = Instant::now();
+        let mut rest = &state.buffer[..count];
+        let mut completed = 0;
+        while !rest.is_empty() {
+            let part = rest.len().min(self.answer_len - self.arrived);
+            let checked = self.expected.get(self.arrived..).unwrap_or_default();
+            let checked = &checked[..checked.len().min(part)];
+            if !rest.starts_with(checked) {
+                return Err(wrong(rest));
+            }
+            rest = &rest[part..];
+            self.arrived += part;
+            if self.arrived == self.answer_len {
+                self.arrived = 0;
+                let place = (self.oldest + completed) % self.sent_at.len();
+                state.latency.record(now - self.sent_at[place]);
+                completed += 1;
+            }
+        }
+        state.completed += completed as u64;
+        if completed > 0 { self.ask(completed, now) } else { self.flush() }
+    }
+}

@@ -1,0 +1,106 @@
+//! The same work done by Ropewalk and by its peers, in alternating runs on one machine, with
+//! the results as ratios. See README.md for how to read them.
+
+mod child;
+mod figures;
+mod histogram;
+mod idle;
+mod load;
+mod machine;
+mod report;
+mod servers;
+mod settings;
+mod sys;
+mod throughput;
+mod timers;
+mod trace;
+
+use std::io;
+use std::process::ExitCode;
+
+use load::Dialogue;
+use serde_json::json;
+use settings::{Settings, Suite, USAGE};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    let done = match arguments.peek().map(String::as_str) {
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        // The two that we start ourselves.
+        Some("serve") => arguments.nth(1).map_or(Ok(()), |name| {
+            sys::raise_descriptor_limit()?;
+            servers::serve(&name)
+        }),
+        Some("timers-of") => timers::in_this_process(&arguments.skip(1).collect::<Vec<_>>()),
+        _ => {
+            let cores = sys::allowed_cores();
+            match Settings::parse(arguments, &cores) {
+                Ok(settings) => compare(&settings, &cores),
+                Err(complaint) => {
+                    eprintln!("{complaint}");
+                    return ExitCode::from(2);
+                }
+            }
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ropewalk-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
+    let descriptors = sys::raise_descriptor_limit()?;
+    if let Some(core) = settings.load_core {
+        sys::pin_to(core)?;
+    }
+    let machine = machine::Machine::describe(settings, cores);
+    machine.print();
+    let mut results = serde_json::Map::from_iter([("machine".to_owned(), json!(machine))]);
+    for suite in &settings.suites {
+        let (name, result) = match suite {
+            Suite::Echo => {
+                let dialogue = Dialogue::Echo { size: 64 };
+                ("echo", busy("echo, 64 bytes", servers::ECHO, dialogue, settings)?)
+            }
+            Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
+            Suite::Idle => {
+                let idle = idle::measure(settings, descriptors)?;
+                idle.print();
+                ("idle", json!(idle))
+            }
+            Suite::Timers => {
+                let timers = timers::measure(settings)?;
+                timers.print();
+                ("timers", json!(timers))
+            }
+        };
+        results.insert(name.to_owned(), result);
+    }
+    match &settings.json {
+        Some(file) => std::fs::write(file, format!("{:#}\n", json!(results))),
+        None => Ok(()),
+    }
+}
+
+/// One request in flight on each connection, and sixteen.
+fn busy(
+    title: &str,
+    contenders: &[servers::Contender],
+    dialogue: Dialogue,
+    settings: &Settings,
+) -> io::Result<serde_json::Value> {
+    let mut results = Vec::new();
+    for depth in [1, 16] {
+        let result = throughput::measure(title, contenders, dialogue, depth, settings)?;
+        result.print();
+        results.push(json!(result));
+    }
+    Ok(results.into())
+}

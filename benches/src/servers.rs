@@ -1,0 +1,91 @@
+//! The servers that are measured. Each runs in a process of its own, on one core, says where
+//! it listens, and then serves until it is killed.
+
+mod echo_epoll;
+mod echo_mio;
+mod echo_ropewalk;
+mod echo_tokio;
+mod http_epoll;
+mod http_hyper;
+mod http_may;
+mod http_nginx;
+mod http_ropewalk;
+mod raw;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+
+use ropewalk_reactor::{ListenerId, Reactor};
+
+/// What every HTTP server answers, with `Content-Length`, `Content-Type` and `Date`.
+const HELLO: &str = "Hello, World!";
+
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    /// What it is, for the table.
+    pub(crate) what: &'static str,
+    run: fn() -> io::Result<()>,
+}
+
+/// The first one is what the others are compared with.
+pub(crate) const ECHO: &[Contender] = &[
+    Contender {
+        name: "echo-epoll",
+        what: "a bare edge-triggered loop over epoll: the limit",
+        run: echo_epoll::run,
+    },
+    Contender { name: "echo-ropewalk", what: "Ropewalk", run: echo_ropewalk::run },
+    Contender { name: "echo-mio", what: "a bare loop over mio", run: echo_mio::run },
+    Contender { name: "echo-tokio", what: "tokio, current_thread", run: echo_tokio::run },
+];
+
+/// The first one is what the others are compared with.
+pub(crate) const HTTP: &[Contender] = &[
+    Contender {
+        name: "http-epoll",
+        what: "a bare loop that looks for blank lines: the limit",
+        run: http_epoll::run,
+    },
+    Contender { name: "http-ropewalk", what: "Ropewalk", run: http_ropewalk::run },
+    Contender { name: "http-hyper", what: "hyper on tokio, current_thread", run: http_hyper::run },
+    Contender { name: "http-may_minihttp", what: "may_minihttp, one worker", run: http_may::run },
+    Contender { name: "http-nginx", what: "nginx, one process", run: http_nginx::run },
+];
+
+/// Serves until killed.
+pub(crate) fn serve(name: &str) -> io::Result<()> {
+    match ECHO.iter().chain(HTTP).find(|contender| contender.name == name) {
+        Some(contender) => (contender.run)(),
+        None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),
+    }
+}
+
+/// Tells the parent where we listen.
+fn announce(port: u16) {
+    println!("listening {port}");
+    let _ = io::stdout().flush();
+}
+
+/// Tells the parent that this server cannot run here.
+fn announce_absent(why: &str) {
+    println!("absent {why}");
+    let _ = io::stdout().flush();
+}
+
+fn listen() -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    announce(listener.local_addr()?.port());
+    Ok(listener)
+}
+
+/// As `listen`, for a reactor that does.
+fn announce_reactor(reactor: &mut Reactor, listener: ListenerId) -> io::Result<()> {
+    let address = reactor.address(listener).ok_or(io::ErrorKind::NotConnected)?;
+    announce(address.port().ok_or(io::ErrorKind::AddrNotAvailable)?);
+    Ok(())
+}
+
+/// A port that was free a moment ago, for servers that insist on binding it themselves.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

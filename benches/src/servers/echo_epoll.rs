@@ -1,0 +1,10 @@
+//! Echo on bare system calls: what no loop over epoll can beat. One `recv` and one `send` a
+//! request, and an `epoll_wait` for as many as are ready.
+
+use std::io;
+
+use super::{listen, raw};
+
+pub(super) fn run() -> io::Result<()> {
+    raw::serve(&listen()?, |connection, data| connection.send(data))
+}

@@ -1,0 +1,122 @@
+//! What the command line asks for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) const USAGE: &str = "\
+usage: ropewalk-bench [echo|http|idle|timers|all] [options]
+
+  echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
+  http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
+  idle     memory that 10,000 idle connections take
+  timers   a million timers set, cancelled, fired, moved
+  all      all of these (the default)
+
+  --rounds N      alternating runs of each server (8)
+  --seconds S     measured time of a run (1)
+  --server-core N, --load-core N
+                  which cores (the last and the first allowed)
+  --only A,B,…    only these contenders, and the first, which is the measure
+  --json FILE     the same figures, all runs of them, as JSON
+  --quick         a smoke run of some seconds: its figures mean nothing
+";
+
+pub(crate) struct Settings {
+    pub(crate) suites: Vec<Suite>,
+    pub(crate) rounds: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+    pub(crate) idle_connections: usize,
+    pub(crate) timers: usize,
+    pub(crate) server_core: Option<usize>,
+    pub(crate) load_core: Option<usize>,
+    pub(crate) only: Option<Vec<String>>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) quick: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Suite {
+    Echo,
+    Http,
+    Idle,
+    Timers,
+}
+
+const ALL: [Suite; 4] = [Suite::Echo, Suite::Http, Suite::Idle, Suite::Timers];
+
+impl Settings {
+    /// Reads the arguments; `cores` are those that we may run on. `Err` is for the user.
+    pub(crate) fn parse(
+        mut arguments: impl Iterator<Item = String>,
+        cores: &[usize],
+    ) -> Result<Self, String> {
+        let mut settings = Settings::full(cores);
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
+            match argument.as_str() {
+                "echo" => settings.suites.push(Suite::Echo),
+                "http" => settings.suites.push(Suite::Http),
+                "idle" => settings.suites.push(Suite::Idle),
+                "timers" => settings.suites.push(Suite::Timers),
+                "all" => settings.suites.extend(ALL),
+                "--quick" => settings.make_quick(),
+                "--rounds" => settings.rounds = number::<usize>(&value()?)?.max(1),
+                "--seconds" => {
+                    let seconds = number::<f64>(&value()?)?.clamp(0.01, 3600.0);
+                    settings.duration = Duration::from_secs_f64(seconds);
+                }
+                "--server-core" => settings.server_core = Some(number(&value()?)?),
+                "--load-core" => settings.load_core = Some(number(&value()?)?),
+                "--only" => {
+                    settings.only = Some(value()?.split(',').map(str::to_owned).collect());
+                }
+                "--json" => settings.json = Some(value()?.into()),
+                other => return Err(format!("{other}: what is that?\n\n{USAGE}")),
+            }
+        }
+        if settings.suites.is_empty() {
+            settings.suites.extend(ALL);
+        }
+        Ok(settings)
+    }
+
+    fn full(cores: &[usize]) -> Self {
+        // On a single core pinning would only tell the scheduler what it knows.
+        let (first, last) = match cores {
+            [first, .., last] => (Some(*first), Some(*last)),
+            _ => (None, None),
+        };
+        Settings {
+            suites: Vec::new(),
+            rounds: 8,
+            warm_up: Duration::from_millis(300),
+            duration: Duration::from_secs(1),
+            idle_connections: 10_000,
+            timers: 1_000_000,
+            server_core: last,
+            load_core: first,
+            only: None,
+            json: None,
+            quick: false,
+        }
+    }
+
+    fn make_quick(&mut self) {
+        self.quick = true;
+        self.rounds = 2;
+        self.warm_up = Duration::from_millis(20);
+        self.duration = Duration::from_millis(100);
+        self.idle_connections = 200;
+        self.timers = 10_000;
+    }
+
+    /// Whether a contender takes part; the first always does, being the measure.
+    pub(crate) fn wants(&self, place: usize, name: &str) -> bool {
+        place == 0 || self.only.as_ref().is_none_or(|only| only.iter().any(|n| n == name))
+    }
+}
+
+fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("{text} is not a number"))
+}

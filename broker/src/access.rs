@@ -1,0 +1,88 @@
+//! Who may do what: permissions of a connection's user, asked before a call changes anything.
+//!
+//! RabbitMQ's model: a user may configure, write to and read from the names that three patterns
+//! allow. The patterns are the caller's affair; the broker asks through [`Permissions`].
+
+use crate::broker::Broker;
+use crate::error::{Resource, ResourceKind, Result, access_refused, text};
+use crate::ids::{ChannelId, ConnectionId};
+
+/// What a call does to a queue or an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Declare or delete it.
+    Configure,
+    /// Publish to it, or bind it as a destination.
+    Write,
+    /// Consume, get or purge, or bind it as a source.
+    Read,
+}
+
+/// A user's permissions in the virtual host of a connection.
+pub trait Permissions: Send {
+    /// Whether the user may do that to the queue or exchange of this name; the default exchange
+    /// is asked for as `amq.default`.
+    fn allows(&self, access: Access, name: &[u8]) -> bool;
+}
+
+impl<F: Fn(Access, &[u8]) -> bool + Send> Permissions for F {
+    fn allows(&self, access: Access, name: &[u8]) -> bool {
+        self(access, name)
+    }
+}
+
+impl Broker {
+    /// Limits what a connection may do from now on; without this it may do everything. Consumers
+    /// that it has go on.
+    pub fn set_permissions(
+        &mut self,
+        connection: ConnectionId,
+        permissions: impl Permissions + 'static,
+    ) {
+        if let Some(state) = self.connections.get_mut(connection) {
+            state.permissions = Some(Box::new(permissions));
+        }
+    }
+
+    pub(crate) fn permit_queue(
+        &self,
+        channel: ChannelId,
+        access: Access,
+        name: &[u8],
+    ) -> Result<()> {
+        self.permit(channel, access, ResourceKind::Queue, name)
+    }
+
+    #[inline]
+    pub(crate) fn permit_exchange(
+        &self,
+        channel: ChannelId,
+        access: Access,
+        name: &[u8],
+    ) -> Result<()> {
+        self.permit(channel, access, ResourceKind::Exchange, name)
+    }
+
+    #[inline]
+    fn permit(
+        &self,
+        channel: ChannelId,
+        access: Access,
+        kind: ResourceKind,
+        name: &[u8],
+    ) -> Result<()> {
+        let state = self.channel(channel)?;
+        let connection = &self.connections[state.connection];
+        let Some(permissions) = &connection.permissions else { return Ok(()) };
+        let name = match name {
+            b"" if kind == ResourceKind::Exchange => b"amq.default",
+            name => name,
+        };
+        if permissions.allows(access, name) {
+            return Ok(());
+        }
+        let resource = Resource { kind, name, vhost: &self.vhosts[state.vhost].name };
+        let user = text(&connection.user);
+        Err(access_refused(format!("access to {resource} refused for user '{user}'")))
+    }
+}

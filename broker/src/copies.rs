@@ -1,0 +1,62 @@
+//! CC and BCC: further routing keys that a publisher gives in the headers.
+//!
+//! Each must be an array of texts. BCC is taken out of the message before any queue sees it.
+
+use crate::broker::Broker;
+use crate::error::{Result, precondition_failed};
+use crate::ids::ExchangeId;
+use crate::message::Publish;
+use crate::names::Name;
+use crate::routing::LazyHeaders;
+use crate::seams::PropertyEdit;
+use crate::value::{Table, Value};
+
+impl Broker {
+    /// Adds the queues that the copies reach to those found; returns the properties without BCC
+    /// if there was any.
+    pub(crate) fn route_copies(
+        &mut self,
+        exchange: ExchangeId,
+        publish: &Publish<'_>,
+        headers: &mut LazyHeaders<'_>,
+    ) -> Result<Option<Vec<u8>>> {
+        let raw = publish.properties.raw;
+        let (cc, bcc) = (self.codec.header(raw, b"CC"), self.codec.header(raw, b"BCC"));
+        for (name, header) in [("CC", &cc), ("BCC", &bcc)] {
+            for key in checked_keys(name, header.as_ref())? {
+                self.route(exchange, &key, headers);
+            }
+        }
+        if bcc.is_none() {
+            return Ok(None);
+        }
+        let mut table = self.codec.headers(raw);
+        table.remove("BCC");
+        let edit = PropertyEdit { headers: Some(&table), ..PropertyEdit::default() };
+        Ok(Some(self.codec.edit(raw, &edit)))
+    }
+}
+
+/// The further routing keys of a message that has been published already.
+pub(crate) fn copies(headers: &Table) -> Vec<Name> {
+    headers.get("CC").map(keys_of).unwrap_or_default()
+}
+
+fn checked_keys(name: &str, header: Option<&Value>) -> Result<Vec<Name>> {
+    match header {
+        None => Ok(Vec::new()),
+        Some(value @ Value::Array(_)) => Ok(keys_of(value)),
+        Some(other) => Err(precondition_failed(format!(
+            "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
+            other.type_name()
+        ))),
+    }
+}
+
+/// The texts of an array; others in it are passed over.
+fn keys_of(value: &Value) -> Vec<Name> {
+    match value {
+        Value::Array(values) => values.iter().filter_map(Value::as_text).map(Name::from).collect(),
+        _ => Vec::new(),
+    }
+}

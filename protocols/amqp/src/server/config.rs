@@ -1,0 +1,146 @@
+//! What can be set on a server, each with RabbitMQ's default where it has one.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::codec::{FRAME_MAX_DEFAULT, FRAME_MIN_SIZE};
+
+use super::auth::{Authenticator, Users};
+
+/// RabbitMQ's: enough for every known client, and a bound on what one connection may hold.
+const CHANNEL_MAX: u16 = 2047;
+/// Seconds. RabbitMQ's.
+const HEARTBEAT: u16 = 60;
+/// From the first octet to `connection.open`. RabbitMQ's `handshake_timeout`.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the peer may take to answer `connection.close`. RabbitMQ's `CLOSING_TIMEOUT`.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a refused login waits for the end, against those who guess. RabbitMQ's
+/// `SILENT_CLOSE_DELAY`.
+const REFUSAL_DELAY: Duration = Duration::from_secs(3);
+/// As much as a connection is given in one turn of the loop: what the kernel's socket buffer may
+/// take at once, and twice what a publisher's turn brings (4 reads of 64 KiB).
+const HIGH_WATER_MARK: usize = 512 * 1024;
+
+/// Settings of a [`Server`](super::Server); start from `Config::default()`.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) broker: ropewalk_broker::Config,
+    pub(crate) authenticator: Rc<dyn Authenticator>,
+    pub(crate) vhosts: Vec<Vec<u8>>,
+    pub(crate) cluster_name: String,
+    pub(crate) channel_max: u16,
+    pub(crate) frame_max: u32,
+    pub(crate) heartbeat: u16,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) refusal_delay: Duration,
+    pub(crate) high_water_mark: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            broker: ropewalk_broker::Config::default(),
+            authenticator: Rc::new(Users::default()),
+            vhosts: Vec::new(),
+            cluster_name: "ropewalk@localhost".to_owned(),
+            channel_max: CHANNEL_MAX,
+            frame_max: FRAME_MAX_DEFAULT,
+            heartbeat: HEARTBEAT,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            close_timeout: CLOSE_TIMEOUT,
+            refusal_delay: REFUSAL_DELAY,
+            high_water_mark: HIGH_WATER_MARK,
+        }
+    }
+}
+
+impl Config {
+    /// The broker's own limits and habits.
+    #[must_use]
+    pub fn broker(mut self, broker: ropewalk_broker::Config) -> Config {
+        self.broker = broker;
+        self
+    }
+
+    /// The largest body that is taken, in octets (128 MiB). A larger one is refused by its header
+    /// with 406, which closes the channel.
+    #[must_use]
+    pub fn max_message_size(mut self, octets: u64) -> Config {
+        self.broker.max_message_size = octets;
+        self
+    }
+
+    /// Who may log in (`guest` with `guest`, from this machine).
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Config {
+        self.authenticator = Rc::new(authenticator);
+        self
+    }
+
+    /// A virtual host besides `/`.
+    #[must_use]
+    pub fn vhost(mut self, name: impl AsRef<[u8]>) -> Config {
+        self.vhosts.push(name.as_ref().to_vec());
+        self
+    }
+
+    /// What `connection.start` calls the cluster (`ropewalk@localhost`).
+    #[must_use]
+    pub fn cluster_name(mut self, name: impl Into<String>) -> Config {
+        self.cluster_name = name.into();
+        self
+    }
+
+    /// The most channels of a connection (2047); 0 is no limit but 65535.
+    #[must_use]
+    pub fn channel_max(mut self, channels: u16) -> Config {
+        self.channel_max = channels;
+        self
+    }
+
+    /// The largest frame in octets (131072); less than 4096, the specification's least, counts as
+    /// that.
+    #[must_use]
+    pub fn frame_max(mut self, octets: u32) -> Config {
+        self.frame_max = octets.max(FRAME_MIN_SIZE);
+        self
+    }
+
+    /// The heartbeat that is proposed, in seconds (60); clients have the last word. 0 is none.
+    #[must_use]
+    pub fn heartbeat(mut self, seconds: u16) -> Config {
+        self.heartbeat = seconds;
+        self
+    }
+
+    /// How long a client may take until it has opened its connection (10 s); then it is dropped.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Config {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take to answer `connection.close` (30 s); then it is dropped.
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Config {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How long a refused login is kept waiting for its end (3 s), against those who guess.
+    #[must_use]
+    pub fn refusal_delay(mut self, delay: Duration) -> Config {
+        self.refusal_delay = delay;
+        self
+    }
+
+    /// Octets of output that may wait for a connection before its consumers are fed no more
+    /// (512 KiB). The backlog stays in the queues until an eighth of it is left.
+    #[must_use]
+    pub fn high_water_mark(mut self, octets: usize) -> Config {
+        self.high_water_mark = octets;
+        self
+    }
+}

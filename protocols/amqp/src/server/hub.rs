@@ -1,0 +1,398 @@
+//! What the connections of a server share: the broker, who is connected, and the way out for what
+//! the broker wants sent.
+//!
+//! The one rule: between two callbacks the broker's outbox is empty. Whoever calls the broker
+//! calls `drain` before the callback returns, and before any answer that must not overtake what
+//! the broker said earlier.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ropewalk_broker::{
+    Broker, ConnectionId as BrokerConnection, Delivery, Destination, Event, Message,
+};
+use ropewalk_reactor::{ConnectionId, Reactor, Transport, Written};
+use slab::Slab;
+
+use crate::codec::method::{basic, connection};
+use crate::codec::{EncodeMethod, Encoder, FrameWriter, ReplyCode, ShortStr, Sink};
+
+use super::config::Config;
+use super::connection::Connection;
+use super::convert::{BasicCodec, with_delivery_count};
+use super::entropy::{POOL, Pool};
+use super::sink::TransportSink;
+use super::{LOG, Shared};
+
+/// Frames for one connection are gathered up to this before they are written to it, so that what
+/// it is given in a turn overshoots its high-water mark by at most this and one message.
+const RUN: usize = 32 * 1024;
+
+pub(crate) struct Hub {
+    pub(crate) broker: Broker,
+    pub(crate) encoder: Encoder,
+    pub(crate) entropy: Pool,
+    /// Connections that have passed the handshake. The index is the key by which the broker
+    /// knows them.
+    peers: Slab<Peer>,
+    /// Frames for the connection of the current run; empty between two drains.
+    staged: Vec<u8>,
+    /// Connections that filled up in this drain: to be turned off when no event is at hand.
+    filled: Vec<usize>,
+    /// The broker's clock begins here.
+    epoch: Instant,
+    /// When the earliest alarm is set to ring.
+    alarm: Option<Duration>,
+}
+
+/// A connection as the others see it.
+struct Peer {
+    id: ConnectionId,
+    broker: BrokerConnection,
+    frame_max: u32,
+    /// Its output is above high water, as the reactor says.
+    paused: bool,
+    /// It got all that it may get in this turn.
+    sated: bool,
+}
+
+/// Who can reach a connection: a transport, and the reactor between callbacks.
+pub(crate) trait Reach {
+    fn reach(&mut self, id: ConnectionId) -> Option<Transport<'_>>;
+    fn clock(&self) -> (Instant, SystemTime);
+    /// Has `call` made after `delay`, whatever connection goes.
+    fn call_later(&mut self, delay: Duration, call: Box<dyn FnOnce(&mut Reactor)>);
+}
+
+impl Reach for Transport<'_> {
+    fn reach(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
+        self.connection(id)
+    }
+
+    fn clock(&self) -> (Instant, SystemTime) {
+        (self.now(), self.wall_clock())
+    }
+
+    fn call_later(&mut self, delay: Duration, call: Box<dyn FnOnce(&mut Reactor)>) {
+        self.local().call_soon(move |reactor| {
+            reactor.call_later(delay, call);
+        });
+    }
+}
+
+impl Reach for Reactor {
+    fn reach(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
+        self.connection(id)
+    }
+
+    fn clock(&self) -> (Instant, SystemTime) {
+        (self.now(), self.wall_clock())
+    }
+
+    fn call_later(&mut self, delay: Duration, call: Box<dyn FnOnce(&mut Reactor)>) {
+        Reactor::call_later(self, delay, call);
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(config: &Config, epoch: Instant, seed: &[u8; POOL]) -> Hub {
+        let entropy = Pool::new(seed);
+        let mut broker = Broker::new(config.broker.clone(), entropy.clone(), BasicCodec);
+        for vhost in &config.vhosts {
+            broker.add_vhost(vhost);
+        }
+        Hub {
+            broker,
+            encoder: Encoder::new(),
+            entropy,
+            peers: Slab::new(),
+            staged: Vec::new(),
+            filled: Vec::new(),
+            epoch,
+            alarm: None,
+        }
+    }
+
+    /// Where the next connection will be found: its key for the broker.
+    pub(crate) fn next_key(&self) -> usize {
+        self.peers.vacant_key()
+    }
+
+    /// Lets a connection in, that the broker knows by [`next_key`](Self::next_key).
+    pub(crate) fn enter(&mut self, id: ConnectionId, broker: BrokerConnection, frame_max: u32) {
+        self.peers.insert(Peer { id, broker, frame_max, paused: false, sated: false });
+    }
+
+    /// A connection is no longer served: the broker closes its channels, takes back what it had
+    /// not acknowledged, and gives it to others.
+    pub(crate) fn leave(&mut self, key: usize, reach: &mut impl Reach) {
+        if let Some(peer) = self.peers.try_remove(key) {
+            self.broker.close_connection(peer.broker);
+            self.drain(reach);
+        }
+    }
+
+    // Flow.
+
+    /// The reactor says that a connection's output is above high water, or below low water again.
+    pub(crate) fn set_paused(&mut self, key: usize, paused: bool, reach: &mut impl Reach) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.paused = paused;
+            self.flow(key, reach);
+        }
+    }
+
+    /// A turn later: a connection that had enough may be able to take more.
+    pub(crate) fn set_hungry(&mut self, key: usize, reach: &mut impl Reach) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.sated = false;
+            self.flow(key, reach);
+        }
+    }
+
+    fn flow(&mut self, key: usize, reach: &mut impl Reach) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let open = !(peer.paused || peer.sated);
+        self.broker.set_flow(peer.broker, open);
+        if open {
+            self.drain(reach);
+        }
+    }
+
+    // Time.
+
+    /// Tells the broker the time. What that makes it say goes out with the next drain.
+    pub(crate) fn tick(&mut self, reach: &impl Reach) {
+        let (now, wall_clock) = reach.clock();
+        let seconds = wall_clock.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.broker.set_wall_clock(seconds);
+        self.broker.tick(now.saturating_duration_since(self.epoch));
+    }
+
+    /// Sets a timer for the broker's next deadline, if none is set that rings before. Earlier
+    /// ones ring in vain: harmless, and rarer than moving one for each message would cost.
+    pub(crate) fn set_alarm(&mut self, shared: &Rc<Shared>, reach: &mut impl Reach) {
+        let Some(deadline) = self.broker.next_deadline() else { return };
+        if self.alarm.is_some_and(|alarm| alarm <= deadline) {
+            return;
+        }
+        self.alarm = Some(deadline);
+        let now = reach.clock().0.saturating_duration_since(self.epoch);
+        let shared = Rc::downgrade(shared);
+        let ring = move |reactor: &mut Reactor| ring(&shared, reactor);
+        reach.call_later(deadline.saturating_sub(now), Box::new(ring));
+    }
+
+    // The way out.
+
+    /// Writes all that the broker wants sent to the connections that it is for.
+    pub(crate) fn drain(&mut self, reach: &mut impl Reach) {
+        let mut run = usize::MAX; // whom `staged` is for
+        loop {
+            self.turn_off_filled();
+            let Some(event) = self.broker.next_event() else { break };
+            let Some(to) = destination(&event) else { continue };
+            let key = to.key as usize; // it came from `next_key`
+            if key != run {
+                let rest = (&mut self.peers, &mut self.staged, &mut self.filled);
+                end_run(rest, run, reach);
+                run = key;
+            }
+            let Some(peer) = self.peers.get(key) else { continue };
+            match large_body(&event) {
+                // In order: what is staged first, then the body without a copy.
+                true => {
+                    let frame_max = peer.frame_max;
+                    end_run((&mut self.peers, &mut self.staged, &mut self.filled), run, reach);
+                    if let Some(peer) = self.peers.get_mut(key)
+                        && let Some(mut target) = reach.reach(peer.id)
+                    {
+                        let mut sink = TransportSink(&mut target);
+                        write_event(&mut self.encoder.frames_to(&mut sink, frame_max), &event);
+                        judge(peer, key, target, &mut self.filled);
+                    }
+                }
+                false => {
+                    let mut frames = self.encoder.frames_to(&mut self.staged, peer.frame_max);
+                    write_event(&mut frames, &event);
+                    drop(frames);
+                    if self.staged.len() >= RUN {
+                        end_run((&mut self.peers, &mut self.staged, &mut self.filled), run, reach);
+                    }
+                }
+            }
+        }
+        end_run((&mut self.peers, &mut self.staged, &mut self.filled), run, reach);
+        self.turn_off_filled();
+    }
+
+    /// Between two events, when the broker can be called.
+    #[inline]
+    fn turn_off_filled(&mut self) {
+        while let Some(key) = self.filled.pop() {
+            if let Some(peer) = self.peers.get(key) {
+                self.broker.set_flow(peer.broker, false);
+            }
+        }
+    }
+
+    /// Tells every connection that the server goes. The reactor closes them right afterwards, so
+    /// that nothing is written behind it.
+    fn say_goodbye(&mut self, reactor: &mut Reactor) {
+        let text = ReplyCode::ConnectionForced
+            .text("broker forced connection closure with reason 'shutdown'");
+        let close = connection::Close {
+            reply_code: ReplyCode::ConnectionForced.number(),
+            reply_text: ShortStr::cut_text(&text),
+            class_id: 0,
+            method_id: 0,
+        };
+        for (_, peer) in &self.peers {
+            if let Some(mut target) = reactor.connection(peer.id) {
+                let mut sink = TransportSink(&mut target);
+                self.encoder.frames_to(&mut sink, peer.frame_max).method(0, &close);
+            }
+        }
+    }
+}
+
+/// Writes what is staged to the connection of the run.
+#[inline]
+fn end_run(
+    (peers, staged, filled): (&mut Slab<Peer>, &mut Vec<u8>, &mut Vec<usize>),
+    key: usize,
+    reach: &mut impl Reach,
+) {
+    if staged.is_empty() {
+        return;
+    }
+    if let Some(peer) = peers.get_mut(key)
+        && let Some(mut target) = reach.reach(peer.id)
+    {
+        target.write(staged);
+        judge(peer, key, target, filled);
+    }
+    staged.clear();
+}
+
+/// After something was written to a connection: whether it has enough for this turn. What it was
+/// given is sent at the end of the turn; only then can the reactor tell a slow reader (and calls
+/// `pause_producing`) from a fast one, who gets more in the next turn.
+fn judge(peer: &mut Peer, key: usize, mut target: Transport<'_>, filled: &mut Vec<usize>) {
+    if target.writability() == Written::AboveHighWater && !peer.sated {
+        peer.sated = true;
+        filled.push(key);
+        target.call_later::<Connection>(Duration::ZERO, Connection::hungry);
+    }
+}
+
+fn destination(event: &Event<'_>) -> Option<Destination> {
+    match event {
+        Event::Delivered(delivery) => Some(delivery.to),
+        Event::Returned { to, .. } | Event::Confirmed { to, .. } | Event::Cancelled { to, .. } => {
+            Some(*to)
+        }
+        event => {
+            log::error!(target: LOG, "the broker says what this server cannot: {event:?}");
+            None
+        }
+    }
+}
+
+/// Whether the body goes out without a copy.
+fn large_body(event: &Event<'_>) -> bool {
+    match event {
+        Event::Delivered(Delivery { message, .. }) | Event::Returned { message, .. } => {
+            message.shared_body().is_some()
+        }
+        _ => false,
+    }
+}
+
+fn write_event<S: Sink>(frames: &mut FrameWriter<'_, S>, event: &Event<'_>) {
+    match event {
+        Event::Delivered(delivery) => {
+            let message = delivery.message;
+            let deliver = basic::Deliver {
+                consumer_tag: ShortStr::cut(delivery.consumer_tag),
+                delivery_tag: delivery.delivery_tag,
+                redelivered: delivery.redelivered,
+                exchange: ShortStr::cut(message.exchange()),
+                routing_key: ShortStr::cut(message.routing_key()),
+            };
+            write_content(frames, delivery.to.channel, &deliver, message, delivery.delivery_count);
+        }
+        Event::Returned { to, message } => {
+            let returned = basic::Return {
+                reply_code: ReplyCode::NoRoute.number(),
+                reply_text: ShortStr::literal("NO_ROUTE"),
+                exchange: ShortStr::cut(message.exchange()),
+                routing_key: ShortStr::cut(message.routing_key()),
+            };
+            write_content(frames, to.channel, &returned, message, None);
+        }
+        Event::Confirmed { to, delivery_tag, multiple, taken } => {
+            let (delivery_tag, multiple) = (*delivery_tag, *multiple);
+            if *taken {
+                frames.method(to.channel, &basic::Ack { delivery_tag, multiple });
+            } else {
+                let nack = basic::Nack { delivery_tag, multiple, requeue: false };
+                frames.method(to.channel, &nack);
+            }
+        }
+        Event::Cancelled { to, consumer_tag } => {
+            let consumer_tag = ShortStr::cut(*consumer_tag);
+            frames.method(to.channel, &basic::Cancel { consumer_tag, nowait: true });
+        }
+        _ => {} // it has no destination, and does not come here
+    }
+}
+
+/// A method and the message that follows it.
+#[inline]
+pub(crate) fn write_content<S: Sink>(
+    frames: &mut FrameWriter<'_, S>,
+    channel: u16,
+    method: &impl EncodeMethod,
+    message: &Message,
+    delivery_count: Option<u32>,
+) {
+    let counted;
+    let properties = match delivery_count {
+        None => message.properties(),
+        Some(count) => {
+            counted = with_delivery_count(message.properties(), count);
+            &counted
+        }
+    };
+    match message.shared_body() {
+        Some(body) => frames.content(channel, method, properties, body),
+        None => frames.content_copied(channel, method, properties, message.body()),
+    }
+}
+
+/// The broker's deadline has come.
+fn ring(shared: &Weak<Shared>, reactor: &mut Reactor) {
+    let Some(shared) = shared.upgrade() else { return };
+    if let Some(hub) = shared.hub() {
+        let mut hub = hub.borrow_mut();
+        hub.alarm = None;
+        hub.tick(reactor);
+        hub.drain(reactor);
+        hub.set_alarm(&shared, reactor);
+    }
+}
+
+/// Has every connection told why it ends when the reactor stops.
+pub(crate) fn say_goodbye_at_shutdown(shared: &Rc<Shared>, reactor: &mut Reactor) {
+    let shared = Rc::downgrade(shared);
+    reactor.during_shutdown(move |reactor| {
+        if let Some(shared) = shared.upgrade()
+            && let Some(hub) = shared.hub()
+        {
+            let hub: &RefCell<Hub> = hub;
+            hub.borrow_mut().say_goodbye(reactor);
+        }
+    });
+}

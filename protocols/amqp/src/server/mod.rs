@@ -1,0 +1,137 @@
+//! The AMQP 0-9-1 server: joins the reactor, the codec and the broker.
+//!
+//! It decides nothing about queues (the broker does) and knows no octet's place (the codec does).
+//! The one rule: every callback borrows what the connections share once, handles all frames that
+//! are there, and hands out what the broker wants sent before it returns.
+//!
+//! ```no_run
+//! use ropewalk_amqp::server::{Config, Server};
+//! use ropewalk_reactor::Reactor;
+//!
+//! # fn main() -> ropewalk_reactor::Result {
+//! let mut reactor = Reactor::new()?;
+//! let server = Server::new(Config::default());
+//! reactor.listen("127.0.0.1:5672", server.clone())?;
+//! reactor.listen("[::1]:5672", server)?; // the same queues by another address
+//! reactor.stop_on_signals()?;
+//! reactor.run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To learn how it works, read `connection` (frames to states), `handshake`, `command` (a method
+//! to a call of the broker), then `hub` (what the broker wants sent, to all connections).
+
+mod auth;
+mod basic;
+mod channel;
+mod closing;
+mod command;
+mod config;
+mod connection;
+mod convert;
+mod declare;
+mod entropy;
+mod fault;
+mod handshake;
+mod heartbeat;
+mod hub;
+mod sink;
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use ropewalk_broker::Broker;
+use ropewalk_reactor::{Address, Factory, Reactor, Transport};
+
+pub use auth::{Authenticator, Login, Users};
+pub use config::Config;
+pub use connection::Connection;
+
+use hub::Hub;
+
+/// The log target of the server.
+pub(crate) const LOG: &str = "ropewalk_amqp";
+
+/// The factory of the server's connections. Its clones serve the same broker, so that one broker
+/// listens on several addresses of one reactor.
+#[derive(Clone)]
+pub struct Server {
+    shared: Rc<Shared>,
+}
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// Made with the first connection, whose reactor gives time and randomness. No callback runs
+    /// inside another, so it is never borrowed twice.
+    hub: OnceCell<RefCell<Hub>>,
+}
+
+impl Server {
+    /// A server with a broker of its own, which is made by [`start`](Self::start) or else with
+    /// the first connection.
+    pub fn new(config: Config) -> Server {
+        Server { shared: Rc::new(Shared { config, hub: OnceCell::new() }) }
+    }
+
+    /// Makes the broker, on this reactor's clock and randomness. Need not be called: the first
+    /// connection does it. All listeners of a server belong to one reactor.
+    ///
+    /// # Errors
+    /// The system's, if it has no randomness to give.
+    pub fn start(&self, reactor: &mut Reactor) -> std::io::Result<()> {
+        if self.shared.hub.get().is_none() {
+            let mut seed = [0; entropy::POOL];
+            reactor.random(&mut seed)?;
+            let hub = Hub::new(&self.shared.config, reactor.now(), &seed);
+            let _ = self.shared.hub.set(RefCell::new(hub)); // it was empty just now
+            hub::say_goodbye_at_shutdown(&self.shared, reactor);
+        }
+        Ok(())
+    }
+
+    /// Looks into the broker, or changes it: makes virtual hosts, counts messages. `None` before
+    /// it is [started](Self::start). What this makes the broker say goes out with the next event
+    /// of any connection.
+    ///
+    /// # Panics
+    /// If `call` calls this again.
+    pub fn with_broker<R>(&self, call: impl FnOnce(&mut Broker) -> R) -> Option<R> {
+        let hub = self.shared.hub.get()?;
+        Some(call(&mut hub.borrow_mut().broker))
+    }
+}
+
+impl Factory for Server {
+    type Protocol = Connection;
+
+    fn build_protocol(&mut self, _peer: Address) -> Option<Connection> {
+        Some(Connection::new(self.shared.clone()))
+    }
+}
+
+impl Shared {
+    /// The hub; `None` before the first connection.
+    pub(crate) fn hub(&self) -> Option<&RefCell<Hub>> {
+        self.hub.get()
+    }
+
+    /// The hub, made if it is not there yet.
+    pub(crate) fn start(
+        self: &Rc<Self>,
+        transport: &mut Transport<'_>,
+    ) -> std::io::Result<&RefCell<Hub>> {
+        if self.hub.get().is_none() {
+            let mut seed = [0; entropy::POOL];
+            transport.random(&mut seed)?;
+            let hub = Hub::new(&self.config, transport.now(), &seed);
+            let _ = self.hub.set(RefCell::new(hub)); // it was empty just now
+            let shared = self.clone();
+            transport.local().call_soon(move |reactor| {
+                hub::say_goodbye_at_shutdown(&shared, reactor);
+            });
+        }
+        Ok(self.hub.get().expect("set just now"))
+    }
+}

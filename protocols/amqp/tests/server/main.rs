@@ -1,0 +1,14 @@
+//! The server, told in the wire's own words: clients that write frames by hand, on a simulated
+//! network with a virtual clock.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod wire;
+
+mod errors;
+mod flow;
+mod handshake;
+mod hostile;
+mod methods;
+mod stories;
+mod tutorials;

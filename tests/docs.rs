@@ -1,0 +1,108 @@
+//! The listings of the guide and the README are parts of programs that the tests run, word for
+//! word, and what they link to exists.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A fenced block of Rust, and the file that it claims to be a part of.
+struct Listing {
+    line: usize,
+    source: Option<String>,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The README and every chapter, with their text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = vec![root().join("README.md")];
+    for entry in fs::read_dir(root().join("docs")).expect("docs/ is there") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+    pages.sort();
+    let read = |page: PathBuf| {
+        let text = fs::read_to_string(&page).expect("text");
+        (page, text)
+    };
+    pages.into_iter().map(read).collect()
+}
+
+/// The listings of a page: a line `<!-- path -->`, then the fence.
+fn listings(page: &str) -> Vec<Listing> {
+    let mut listings = Vec::new();
+    let mut lines = page.lines().enumerate();
+    let mut source = None;
+    while let Some((number, line)) = lines.next() {
+        if line.starts_with("```rust") {
+            let body = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
+            let text = body.map(|line| format!("{line}\n")).collect();
+            listings.push(Listing { line: number + 1, source: source.take(), text });
+        } else {
+            let named = line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->"));
+            source = named.map(str::to_owned);
+        }
+    }
+    listings
+}
+
+#[test]
+fn every_listing_is_part_of_the_file_that_it_names() {
+    let mut seen = 0;
+    for (page, text) in pages() {
+        for Listing { line, source, text } in listings(&text) {
+            let place = format!("{}:{line}", page.display());
+            let source = source.unwrap_or_else(|| panic!("{place}: the listing names no file"));
+            let file = fs::read_to_string(root().join(&source));
+            let file = file.unwrap_or_else(|error| panic!("{place}: {source}: {error}"));
+            assert!(!text.trim().is_empty(), "{place}: the listing is empty");
+            assert!(file.contains(&text), "{place}: this is not in {source}:\n{text}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "only {seen} listings were found");
+}
+
+#[test]
+fn every_listing_of_a_program_is_of_one_that_the_tests_run() {
+    for (page, text) in pages() {
+        for listing in listings(&text) {
+            let source = listing.source.unwrap_or_default();
+            let tested = source.starts_with("examples/")
+                || ["/src/", "/tests/"].iter().any(|folder| source.contains(folder));
+            assert!(tested, "{}:{}: {source}", page.display(), listing.line);
+        }
+    }
+}
+
+#[test]
+fn every_link_to_a_file_finds_it() {
+    for (page, text) in pages() {
+        let folder = page.parent().expect("a page is in a folder");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let file = link.split('#').next().unwrap_or(link);
+            assert!(folder.join(file).exists(), "{}: {link}", page.display());
+        }
+    }
+}
+
+/// Files of the reactor that the guide speaks of are there under that name.
+#[test]
+fn every_source_file_that_is_named_exists() {
+    for (page, text) in pages() {
+        for name in text.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") && !name.contains(' ') && name != "*.rs" {
+                let places = ["", "reactor/src/", "protocols/line/src/", "examples/", "tests/"];
+                let found = places.iter().any(|place| root().join(place).join(name).exists());
+                assert!(found, "{}: {name}", page.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Every program in `examples/`, run as its head comment says and talked to over real sockets.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// How long anything in here may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Cargo puts the examples next to the directory of the tests' own binaries.
+fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows where it is");
+    let target = own.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
+    let binary = target.join("examples").join(name);
+    assert!(binary.exists(), "{}: cargo build --examples makes it", binary.display());
+    binary
+}
+
+/// An example that listens. Dropping it kills it.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let mut child = Command::new(binary(name))
+            .arg("127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it was built");
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        output.read_line(&mut line).expect("text");
+        let address = line.trim_end().strip_prefix("listening on tcp://").map(str::to_owned);
+        Self { child, address: address.expect(&line) }
+    }
+
+    fn call(&self) -> Caller {
+        let stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        Caller(BufReader::new(stream))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Somebody with `nc`.
+struct Caller(BufReader<TcpStream>);
+
+impl Caller {
+    fn send(&mut self, data: impl AsRef<[u8]>) {
+        self.0.get_mut().write_all(data.as_ref()).expect("it takes what is sent");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a line in time");
+        line
+    }
+
+    fn rest(mut self) -> String {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).expect("the end in time");
+        rest
+    }
+
+    fn finish(mut self) -> String {
+        self.0.get_mut().shutdown(Shutdown::Write).expect("still open");
+        self.rest()
+    }
+}
+
+fn run(name: &str, arguments: &[&str]) -> Output {
+    Command::new(binary(name)).args(arguments).stdin(Stdio::null()).output().expect("it was built")
+}
+
+fn said(output: &Output) -> &str {
+    assert!(output.status.success(), "{output:?}");
+    std::str::from_utf8(&output.stdout).expect("text")
+}
+
+#[test]
+fn echo_sends_back_whatever_it_receives() {
+    let server = Server::start("echo");
+    let mut caller = server.call();
+    caller.send("hello\n");
+    assert_eq!(caller.line(), "hello\n");
+    caller.send("no line");
+    assert_eq!(caller.finish(), "no line");
+}
+
+#[test]
+fn line_echo_answers_line_by_line_until_it_is_told_to_quit() {
+    let server = Server::start("line_echo");
+    let mut caller = server.call();
+    caller.send("one\ntwo\r\nthr");
+    assert_eq!((caller.line(), caller.line()), ("one\r\n".into(), "two\r\n".into()));
+    caller.send("ee\nquit\nnever\n");
+    assert_eq!(caller.rest(), "three\r\ngoodbye\r\n");
+}
+
+#[test]
+fn in_the_chat_everybody_hears_everybody() {
+    let server = Server::start("chat");
+    let mut anna = server.call();
+    anna.send("Anna\nalone\n");
+    let mut bert = server.call();
+    bert.send("Bert\n");
+    assert_eq!(anna.line(), "Bert comes in\r\n");
+    anna.send("hello\n");
+    assert_eq!(bert.line(), "Anna: hello\r\n");
+    bert.send("\x1b[31mred\n");
+    assert_eq!(anna.line(), "Bert: [31mred\r\n");
+    drop(bert);
+    assert_eq!(anna.line(), "Bert has left\r\n");
+}
+
+#[test]
+fn in_the_chat_who_does_not_read_loses_the_connection_and_not_the_room() {
+    let server = Server::start("chat");
+    let mut anna = server.call();
+    anna.send("Anna\n");
+    let mut silent = server.call();
+    silent.send("Silent\n");
+    assert_eq!(anna.line(), "Silent comes in\r\n");
+    // More than any kernel holds for a reader that never reads: Linux grows a receive buffer
+    // to tcp_rmem's third figure and a send buffer to tcp_wmem's: 6 and 4 MiB, here and there 32. And
+    // less than the 64 MiB that the reactor itself allows a connection.
+    let talk = format!("{}\n", "x".repeat(10_000));
+    for _ in 0..5_000 {
+        anna.send(&talk);
+        anna.0.get_mut().set_nonblocking(true).expect("a socket");
+        let heard = anna.0.fill_buf().map(<[u8]>::to_vec);
+        anna.0.get_mut().set_nonblocking(false).expect("a socket");
+        match heard {
+            Ok(_) => return assert_eq!(anna.line(), "Silent has left\r\n"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    assert_eq!(anna.line(), "Silent has left\r\n");
+}
+
+#[test]
+fn netstrings_come_back_in_capitals_and_a_long_one_is_refused_from_its_length() {
+    let server = Server::start("netstring_server");
+    let mut caller = server.call();
+    caller.send("5:hello,3:a\n");
+    caller.send("b,");
+    assert_eq!(caller.finish(), "5:HELLO,3:A\nB,");
+    let mut caller = server.call();
+    caller.send("1001:");
+    assert_eq!(caller.rest(), "41:sorry: a string is longer than 1000 bytes,");
+}
+
+#[test]
+fn the_netstring_client_prints_an_answer_for_each_argument() {
+    let server = Server::start("netstring_server");
+    let output = run("netstring_client", &[&server.address, "hello", "world"]);
+    assert_eq!(said(&output), "HELLO\nWORLD\n");
+}
+
+#[test]
+fn the_client_prints_all_that_comes_back() {
+    let server = Server::start("echo");
+    assert_eq!(said(&run("client", &[&server.address, "a line"])), "a line\r\n");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let nobody = port.expect("a free port").to_string();
+    let output = run("client", &[&nobody]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with(&format!("cannot connect to tcp://{nobody}: ")), "{said}");
+}
+
+#[test]
+fn the_ticker_tells_everybody_the_time() {
+    let server = Server::start("ticker");
+    let (mut one, mut other) = (server.call(), server.call());
+    assert_eq!((one.line(), other.line()), ("1 s\r\n".into(), "1 s\r\n".into()));
+    assert_eq!(one.line(), "2 s\r\n");
+}
+
+#[test]
+fn the_countdown_counts_for_each_caller() {
+    let server = Server::start("countdown");
+    let (one, other) = (server.call(), server.call());
+    assert_eq!(one.rest(), "3\r\n2\r\n1\r\nlift-off\r\n");
+    assert_eq!(other.rest(), "3\r\n2\r\n1\r\nlift-off\r\n");
+}
+
+#[test]
+fn factors_are_found_on_other_threads() {
+    let server = Server::start("factors");
+    let mut caller = server.call();
+    caller.send("91\nseven\n7\n");
+    let mut lines = [caller.line(), caller.line(), caller.line()];
+    lines.sort();
+    assert_eq!(lines, ["7: 7\r\n", "91: 7\r\n", "a number, please\r\n"]);
+}
+
+#[test]
+fn http_hello_greets_and_answers_later() {
+    let server = Server::start("http_hello");
+    let ask = |request: &str| {
+        let mut caller = server.call();
+        caller.send(format!("{request}\r\nHost: here\r\nConnection: close\r\n"));
+        caller
+    };
+    let mut caller = ask("GET /world HTTP/1.1");
+    caller.send("\r\n");
+    let answer = caller.rest();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nHello, world!\n"), "{answer}");
+    let mut caller = ask("POST / HTTP/1.1");
+    caller.send("Content-Length: 2\r\n\r\nhi");
+    assert!(caller.rest().ends_with("\r\n\r\nYou sent 2 bytes.\n"));
+    let mut caller = ask("GET /later HTTP/1.1");
+    caller.send("\r\n");
+    assert!(caller.rest().ends_with("\r\n\r\nSorry for the delay.\n"));
+}
+
+#[test]
+fn http_echo_answers_with_the_body() {
+    let server = Server::start("http_echo");
+    let mut caller = server.call();
+    caller.send("POST /path HTTP/1.1\r\nHost: here\r\nConnection: close\r\n");
+    caller.send("Content-Length: 6\r\n\r\na ");
+    caller.send("body");
+    let answer = caller.rest();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("a body"), "{answer}");
+}
+
+#[test]
+fn the_broker_answers_the_protocol_header_with_connection_start() {
+    let server = Server::start("amqp_broker");
+    let mut caller = server.call();
+    caller.send(b"AMQP\x00\x00\x09\x01");
+    let mut start = [0; 11];
+    caller.0.read_exact(&mut start).expect("a frame in time");
+    assert_eq!(start[..3], [1, 0, 0], "a method frame on channel 0");
+    assert_eq!(start[7..], [0, 10, 0, 10], "connection.start");
+}
+
+#[test]
+fn the_generator_goes_on_for_as_long_as_somebody_reads() {
+    let server = Server::start("chargen");
+    let idle = server.call();
+    let mut caller = server.call();
+    let first: String = (' '..='~').take(72).collect();
+    assert_eq!(caller.line(), format!("{first}\r\n"));
+    let mut much = vec![0; 32 << 20];
+    caller.0.read_exact(&mut much).expect("more in time");
+    // After 94 more lines of 74 bytes comes the first one again.
+    assert_eq!(much[94 * 74..95 * 74], *format!("{first}\r\n").as_bytes());
+    drop((idle, caller));
+    assert!(server.call().line().starts_with(&first), "it lives on");
+}
+
+#[test]
+fn the_planted_bug_is_found_and_the_mended_protocol_passes() {
+    let output = run("testing_a_protocol", &[]);
+    let lines: Vec<_> = said(&output).lines().collect();
+    assert!(lines[0].starts_with("Hasty, seed "), "{lines:?}");
+    assert_eq!(lines[1], "Patient: right on 1000 networks");
+}
+
+/// The rule for examples, which this file and the guide rely on.
+#[test]
+fn every_example_is_short_says_how_to_run_it_and_is_run_here() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let here = std::fs::read_to_string(root.join("tests/examples.rs")).expect("this file");
+    for entry in std::fs::read_dir(root.join("examples")).expect("the directory") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(text.lines().count() < 60, "{name} has 60 lines or more");
+        assert!(text.contains(&format!("--example {name}")), "{name} has no command");
+        let run = [format!("start(\"{name}\")"), format!("run(\"{name}\"")];
+        assert!(run.iter().any(|run| here.contains(run)), "{name} is not run");
+    }
+}
