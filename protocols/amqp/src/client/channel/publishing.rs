@@ -18,7 +18,7 @@ impl Channel {
     /// Publishes a message. `Ok` means that it is on its way, and no more than that:
     /// [`publish_confirmed`](Self::publish_confirmed) tells what became of it.
     ///
-    /// It never waits. Whoever publishes much awaits [`Connection::ready`] now and then, or gets
+    /// It never waits. Whoever publishes much awaits [`Connection::ready`](crate::client::Connection::ready) now and then, or gets
     /// [`Error::OutputFull`] in the end.
     ///
     /// # Errors
