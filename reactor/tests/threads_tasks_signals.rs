@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{
     Chance, Happened, Probe, Record, SERVER, assert_same, dial, in_its_own_process, listen, logs,
-    once, pattern, seeds, served, spawn, turn_until, turn_while,
+    once, pattern, seeds, served, sleep_until, spawn, turn_until, turn_while,
 };
 use ropewalk_reactor::{
     Address, Deferred, Error, Handle, Reactor, ReactorOptions, Reason, Simulation,
@@ -65,9 +65,7 @@ fn a_call_from_a_thread_wakes_a_loop_that_sleeps() {
                 .expect("the reactor lives");
         });
         about_to_sleep.send(()).expect("somebody listens");
-        while woken.load(Ordering::Relaxed) == 0 {
-            reactor.turn(None).expect("a turn"); // for ever, if nobody wakes it
-        }
+        sleep_until(&mut reactor, |_| woken.load(Ordering::Relaxed) > 0);
         calling.join().expect("it has called");
     }
 }
