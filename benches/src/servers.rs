@@ -9,10 +9,13 @@ mod http_epoll;
 mod http_hyper;
 mod http_may;
 mod http_nginx;
+mod http_ropewalk;
 mod raw;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
+
+use ropewalk_reactor::{ListenerId, Reactor};
 
 /// What every HTTP server answers, with `Content-Length`, `Content-Type` and `Date`.
 const HELLO: &str = "Hello, World!";
@@ -43,6 +46,7 @@ pub(crate) const HTTP: &[Contender] = &[
         what: "a bare loop that looks for blank lines: the limit",
         run: http_epoll::run,
     },
+    Contender { name: "http-ropewalk", what: "Ropewalk", run: http_ropewalk::run },
     Contender { name: "http-hyper", what: "hyper on tokio, current_thread", run: http_hyper::run },
     Contender { name: "http-may_minihttp", what: "may_minihttp, one worker", run: http_may::run },
     Contender { name: "http-nginx", what: "nginx, one process", run: http_nginx::run },
@@ -72,6 +76,13 @@ fn listen() -> io::Result<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     announce(listener.local_addr()?.port());
     Ok(listener)
+}
+
+/// As `listen`, for a reactor that does.
+fn announce_reactor(reactor: &mut Reactor, listener: ListenerId) -> io::Result<()> {
+    let address = reactor.address(listener).ok_or(io::ErrorKind::NotConnected)?;
+    announce(address.port().ok_or(io::ErrorKind::AddrNotAvailable)?);
+    Ok(())
 }
 
 /// A port that was free a moment ago, for servers that insist on binding it themselves.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -123,8 +122,7 @@ fn count_calls(
     settings: &Settings,
 ) -> Result<BTreeMap<String, f64>, Missing> {
     let server = Server::start(name, settings.server_core)?;
-    let duration = settings.duration.min(Duration::from_millis(500));
-    let load = Load { port: server.port, duration, ..*load };
+    let load = Load { port: server.port, ..*load };
     let tracer = Tracer::attach(server)?;
     let mut edges = Vec::with_capacity(2);
     let outcome = drive(&load, || edges.push(tracer.counts()))?;

@@ -43,7 +43,7 @@ pub(super) trait Queue {
 }
 
 /// Nanoseconds of processor time an operation, and bytes.
-#[derive(Serialize, Deserialize, Clone, Copy)]
+#[derive(Serialize, Deserialize, Clone, Copy, Default)]
 struct Run {
     set_in_fresh_memory: f64,
     set: f64,
@@ -123,49 +123,44 @@ async fn script<Q: Queue>(count: usize) -> io::Result<Run> {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let deadlines: Vec<u64> = (0..count).map(|_| random.below(SPAN)).collect();
     let order = random.shuffled(count);
+    let mut run = Run::default();
+    // First, while the process has no memory of its own.
+    set_and_cancel::<Q>(&mut run, &deadlines, &order);
+    set_and_fire::<Q>(&mut run, &deadlines).await;
+    move_about::<Q>(&mut run, &random.shuffled(count / 10)).await;
+    weigh::<Q>(&mut run, &deadlines, &order)?;
+    Ok(run)
+}
 
-    // Written to once, so that its pages count as resident from here on.
-    let mut ids: Vec<Option<Q::Id>> = vec![None; count];
-    std::hint::black_box(&mut ids).fill(None);
-    let allocated_before = sys::allocated_bytes();
-    sys::return_free_memory();
-    let resident_before = resident_of("self")? as f64;
-    let grown = || Some(sys::allocated_bytes()? as f64 - allocated_before? as f64);
-
-    let mut queue = Q::new();
+fn set_and_cancel<Q: Queue>(run: &mut Run, deadlines: &[u64], order: &[usize]) {
+    let (count, mut queue, mut ids) = (deadlines.len(), Q::new(), no_ids::<Q>(deadlines.len()));
     let began = sys::own_cpu_time();
-    for (i, (id, &deadline)) in ids.iter_mut().zip(&deadlines).enumerate() {
-        *id = Some(queue.insert(deadline, payload(i)));
-    }
-    let set_in_fresh_memory = each(began, count);
-    let allocated_each = grown().map(|bytes| bytes / count as f64);
+    fill(&mut queue, deadlines, &mut ids);
+    run.set_in_fresh_memory = each(began, count);
 
-    let last = count - 1;
     let began = sys::own_cpu_time();
-    for &i in order.iter().filter(|&&i| i != last) {
+    for &i in order {
         if let Some(id) = ids[i].take() {
             assert!(queue.cancel(id));
         }
     }
-    let cancel = each(began, count - 1);
-    let allocated_with_one = grown();
-    if let Some(id) = ids[last].take() {
-        assert!(queue.cancel(id));
-    }
-    sys::return_free_memory();
-    let resident_with_none = resident_of("self")? as f64 - resident_before;
-    drop(queue);
+    run.cancel = each(began, count);
+}
 
+async fn set_and_fire<Q: Queue>(run: &mut Run, deadlines: &[u64]) {
+    let (count, mut queue, mut ids) = (deadlines.len(), Q::new(), no_ids::<Q>(deadlines.len()));
     let began = sys::own_cpu_time();
-    let mut queue = filled::<Q>(&deadlines);
-    let set = each(began, count);
+    fill(&mut queue, deadlines, &mut ids);
+    run.set = each(began, count);
+
     let began = sys::own_cpu_time();
     queue.advance(SPAN + MILLISECOND).await;
     check(queue.fire(SPAN + MILLISECOND), count);
-    let fire_at_once = each(began, count);
+    run.fire_at_once = each(began, count);
     drop(queue);
 
-    let mut queue = filled::<Q>(&deadlines);
+    let mut queue = Q::new();
+    fill(&mut queue, deadlines, &mut ids);
     let (mut fired, mut sum, mut now) = (0, 0u64, 0);
     let began = sys::own_cpu_time();
     while fired < count as u64 && now <= 2 * SPAN {
@@ -176,64 +171,79 @@ async fn script<Q: Queue>(count: usize) -> io::Result<Run> {
         fired += more;
         sum = sum.wrapping_add(said);
     }
-    let fire_by_millisecond = each(began, count);
+    run.fire_by_millisecond = each(began, count);
     check((fired, sum), count);
-    drop(queue);
+}
 
-    let moved = count / 10;
-    let order = random.shuffled(moved);
+async fn move_about<Q: Queue>(run: &mut Run, order: &[usize]) {
+    let count = order.len();
     let mut queue = Q::new();
-    let mut ids: Vec<_> = (0..moved).map(|i| queue.insert(SPAN, payload(i))).collect();
+    let mut ids: Vec<_> = (0..count).map(|i| queue.insert(SPAN, payload(i))).collect();
     let began = sys::own_cpu_time();
     for round in 1..=MOVES {
-        for &i in &order {
+        for &i in order {
             queue.reset(&mut ids[i], SPAN + round * 5 * MILLISECOND + i as u64);
         }
     }
-    let reset_later = each(began, moved * MOVES as usize);
+    run.reset_later = each(began, count * MOVES as usize);
     let began = sys::own_cpu_time();
     queue.advance(2 * SPAN).await;
-    check(queue.fire(2 * SPAN), moved);
-    let fire_after_resets = each(began, moved);
+    check(queue.fire(2 * SPAN), count);
+    run.fire_after_resets = each(began, count);
     drop(queue);
 
     let mut queue = Q::new();
-    let mut ids: Vec<_> = (0..moved).map(|i| queue.insert(SPAN, payload(i))).collect();
+    let mut ids: Vec<_> = (0..count).map(|i| queue.insert(SPAN, payload(i))).collect();
     let began = sys::own_cpu_time();
     for round in 1..=MOVES {
-        for &i in &order {
+        for &i in order {
             queue.reset(&mut ids[i], SPAN - round * 5 * MILLISECOND + i as u64);
         }
     }
-    let reset_sooner = each(began, moved * MOVES as usize);
+    run.reset_sooner = each(began, count * MOVES as usize);
     queue.advance(2 * SPAN).await;
-    check(queue.fire(2 * SPAN), moved);
+    check(queue.fire(2 * SPAN), count);
+}
 
-    Ok(Run {
-        set_in_fresh_memory,
-        set,
-        cancel,
-        fire_at_once,
-        fire_by_millisecond,
-        reset_later,
-        fire_after_resets,
-        reset_sooner,
-        allocated_each,
-        allocated_with_one,
-        resident_with_none,
-    })
+/// What the queue keeps when all is cancelled, but for the timer set last, and then that too.
+fn weigh<Q: Queue>(run: &mut Run, deadlines: &[u64], order: &[usize]) -> io::Result<()> {
+    let (count, mut queue, mut ids) = (deadlines.len(), Q::new(), no_ids::<Q>(deadlines.len()));
+    sys::return_free_memory();
+    let resident_before = resident_of("self")? as f64;
+    let allocated_before = sys::allocated_bytes();
+    let grown = || Some(sys::allocated_bytes()? as f64 - allocated_before? as f64);
+    fill(&mut queue, deadlines, &mut ids);
+    run.allocated_each = grown().map(|bytes| bytes / count as f64);
+
+    for &i in order.iter().filter(|&&i| i != count - 1) {
+        if let Some(id) = ids[i].take() {
+            assert!(queue.cancel(id));
+        }
+    }
+    run.allocated_with_one = grown();
+    if let Some(id) = ids[count - 1].take() {
+        assert!(queue.cancel(id));
+    }
+    sys::return_free_memory();
+    run.resident_with_none = resident_of("self")? as f64 - resident_before;
+    Ok(())
+}
+
+/// Places for ids, written to, so that their memory is there before anything is timed.
+fn no_ids<Q: Queue>(count: usize) -> Vec<Option<Q::Id>> {
+    let mut ids = vec![None; count];
+    std::hint::black_box(&mut ids).fill(None);
+    ids
+}
+
+fn fill<Q: Queue>(queue: &mut Q, deadlines: &[u64], ids: &mut [Option<Q::Id>]) {
+    for (i, (id, &deadline)) in ids.iter_mut().zip(deadlines).enumerate() {
+        *id = Some(queue.insert(deadline, payload(i)));
+    }
 }
 
 fn payload(i: usize) -> Payload {
     Box::new(move || i as u64)
-}
-
-fn filled<Q: Queue>(deadlines: &[u64]) -> Q {
-    let mut queue = Q::new();
-    for (i, &deadline) in deadlines.iter().enumerate() {
-        queue.insert(deadline, payload(i));
-    }
-    queue
 }
 
 /// Nanoseconds of processor time an operation.

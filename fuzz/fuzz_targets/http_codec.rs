@@ -34,7 +34,8 @@ fn head(octets: &[u8]) {
     // Everything can be asked, and what is written from the answers is the same request.
     let _ = (request.path(), request.query(), request.host(), request.target_form());
     let version = if request.version() == Version::Http10 { "1.0" } else { "1.1" };
-    let mut wire = format!("{} {} HTTP/{version}\r\n", request.method(), request.target()).into_bytes();
+    let mut wire =
+        format!("{} {} HTTP/{version}\r\n", request.method(), request.target()).into_bytes();
     let mut headers = Headers::new();
     for (name, value) in request.headers().iter() {
         assert!(headers.append(name, value), "the parser let an invalid field through");

@@ -12,30 +12,32 @@
 //! - *Cancelling* empties the slot and leaves the entry behind, dead. Dead entries are dropped
 //!   when they surface, and swept out when they are more than half of the heap, so memory is
 //!   bound to the timers that live, and a cancellation costs O(1) on average. (The sweep itself
-//!   is O(n): some 10 ms in the one call that starts it, with a million timers.)
+//!   is O(n): some 15 ms in the one call that starts it, with a million timers.)
 //! - *Resetting to later* writes the new deadline into the slot and leaves the entry where it
 //!   is. When it surfaces, too early, it goes back in at its true place.
 //!
 //! Timing wheels, the usual answer, trade away exactness (a tick, often a millisecond) for O(1)
 //! insertion; a heap inserts random deadlines in O(1) on average too. A million boxed closures
-//! due at random within a minute took, in nanoseconds of processor time each, best of five
+//! due at random within a minute took, in nanoseconds of processor time each, best of eight
 //! alternating runs (`benches/` repeats it: `ropewalk-bench timers`):
 //!
-//! |                                 | this | tokio's `DelayQueue` | `BinaryHeap` | `BTreeMap` |
-//! |---------------------------------|-----:|---------------------:|-------------:|-----------:|
-//! | set                             |   32 |                  175 |           53 |        304 |
-//! | cancel in random order          |  306 |                  490 |          197 |        681 |
-//! | fire                            |  323 |                  585 |          573 |        144 |
-//! | reset to later (100,000 of them)|    5 |                  122 |           26 |        314 |
-//! | reset to sooner (100,000)       |   28 |                   80 |           37 |        338 |
-//!
-//! (The `BinaryHeap` is lazy too, but never sweeps: it keeps 56 MiB after all is cancelled.)
+//! |                                  | this | tokio's `DelayQueue` | `BinaryHeap` | `BTreeMap` |
+//! |----------------------------------|-----:|---------------------:|-------------:|-----------:|
+//! | set, in fresh memory             |   63 |                   63 |           54 |        408 |
+//! | set                              |   33 |                   55 |           52 |        364 |
+//! | cancel in random order           |  295 |                  536 |          203 |        743 |
+//! | fire                             |  394 |                  665 |          611 |        156 |
+//! | reset to later (100,000 of them) |    6 |                  198 |           21 |        364 |
+//! | fire after ten such resets       |  115 |                  523 |         2702 |         53 |
+//! | reset to sooner (100,000)        |   33 |                  197 |           38 |        330 |
+//! | KiB kept when one timer is left  |  198 |               65,541 |       57,344 |          0 |
 //!
 //! A prototype that kept far timers in a wheel of vectors, and only the near ones in a heap,
 //! fired in two thirds of the time and set in half as much again. But when the earliest timer
 //! lies in a coarse slot it must scan that slot to know the exact next deadline, or fall back
-//! to a heap: four times the code, for a row that was won already. A binary heap was slower
-//! throughout, an 8-ary one no faster.
+//! to a heap: more code, for rows that were won already. A 2-ary heap was some 20 % slower to set
+//! and no faster to fire; an 8-ary one was within the noise of this. (The `BinaryHeap` is lazy
+//! too, but never sweeps.)
 
 mod heap;
 mod slots;

@@ -5,7 +5,7 @@ use std::io;
 use bytes::BytesMut;
 use ropewalk_reactor::{Protocol, Reactor, Result, Transport};
 
-use super::announce;
+use super::announce_reactor;
 
 struct Echo;
 
@@ -20,7 +20,6 @@ impl Protocol for Echo {
 pub(super) fn run() -> io::Result<()> {
     let mut reactor = Reactor::new().map_err(io::Error::other)?;
     let listener = reactor.listen("127.0.0.1:0", |_| Echo).map_err(io::Error::other)?;
-    let address = reactor.address(listener).ok_or(io::ErrorKind::NotConnected)?;
-    announce(address.port().ok_or(io::ErrorKind::AddrNotAvailable)?);
+    announce_reactor(&mut reactor, listener)?;
     reactor.run().map_err(io::Error::other)
 }

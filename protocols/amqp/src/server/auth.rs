@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ropewalk_broker::Permissions;
 use ropewalk_reactor::Address;
 
 use crate::codec::Table;
@@ -31,7 +32,8 @@ impl fmt::Debug for Login<'_> {
     }
 }
 
-/// Decides who may log in. It must not block: it is asked on the loop.
+/// Decides who may log in. It must not block: it is asked on the loop. Nor may it call
+/// [`Server::with_broker`](super::Server::with_broker), since the server is in the middle of a call.
 pub trait Authenticator {
     /// Whether the user is who it says, and may come from where it comes. The error is for the
     /// log; the client is only told that it was refused.
@@ -44,6 +46,13 @@ pub trait Authenticator {
     fn may_enter(&self, user: &[u8], vhost: &[u8]) -> bool {
         let _ = (user, vhost);
         true
+    }
+
+    /// What a user may do in a virtual host; `None` is everything. Asked once, when the
+    /// connection opens.
+    fn permissions(&self, user: &[u8], vhost: &[u8]) -> Option<Box<dyn Permissions>> {
+        let _ = (user, vhost);
+        None
     }
 }
 

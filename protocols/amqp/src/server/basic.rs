@@ -133,7 +133,7 @@ pub(crate) fn get(context: &mut Context<'_, '_>, place: Place, get: &basic::Get<
         routing_key: ShortStr::cut(message.routing_key()),
         message_count: count(fetched.message_count),
     };
-    write_content(&mut frames, place.number, &get_ok, message);
+    write_content(&mut frames, place.number, &get_ok, message, fetched.delivery_count);
     Ok(())
 }
 

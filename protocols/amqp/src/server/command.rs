@@ -6,7 +6,7 @@
 
 use ropewalk_broker::ChannelId;
 
-use crate::codec::method::{access, channel, confirm};
+use crate::codec::method::{access, channel, confirm, tx};
 use crate::codec::{Command, EncodeMethod, Method, MethodId, ReplyCode};
 
 use super::connection::Context;
@@ -114,9 +114,22 @@ fn run_synchronous(
         Method::BasicRecover(recover) => basic::recover(context, place, recover)?,
         Method::BasicRecoverAsync(recover) => basic::recover_async(context, place, recover)?,
 
-        Method::TxSelect(_) | Method::TxCommit(_) | Method::TxRollback(_) => {
-            return Err(Fault::new(ReplyCode::NotImplemented, method.id(), method.name()));
+        Method::TxSelect(select) => {
+            let selected = context.hub.broker.select_transaction(place.id);
+            selected.map_err(|error| Fault::of_broker(&error, select.id()))?;
+            context.answer(place, false, &tx::SelectOk {});
         }
+        Method::TxCommit(commit) => {
+            let committed = context.hub.broker.commit(place.id);
+            committed.map_err(|error| Fault::of_broker(&error, commit.id()))?;
+            context.answer(place, false, &tx::CommitOk {});
+        }
+        Method::TxRollback(rollback) => {
+            let rolled_back = context.hub.broker.rollback(place.id);
+            rolled_back.map_err(|error| Fault::of_broker(&error, rollback.id()))?;
+            context.answer(place, false, &tx::RollbackOk {});
+        }
+
         // The connection's methods, and what only a server may say.
         method => {
             let text = "unimplemented method";

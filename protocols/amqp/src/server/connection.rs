@@ -1,20 +1,20 @@
 //! A connection of the server: from octets to frames, from frames to its channels, and every
 //! change of its state.
 //!
-//! What the states before `Running` do stands in `handshake`; what a channel's methods do, in
-//! `command`. The one rule: nothing of a connection is served once it is told to close.
+//! What the states before `Running` do stands in `handshake`, those after it in `closing`; what a
+//! channel's methods do, in `command`. The one rule: nothing of a connection is served once it is told to close.
 
 use std::fmt;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use log::{debug, warn};
+use log::debug;
 use ropewalk_broker::ConnectionId as BrokerConnection;
 use ropewalk_reactor::{Address, Protocol, Reason, Result, TimerId, Transport};
 
-use crate::codec::method::{channel, connection};
+use crate::codec::method::channel;
 use crate::codec::{
-    Assembler, EncodeMethod, Frame, FrameKind, Frames, Method, MethodId, ReplyCode, ShortStr,
+    Assembler, EncodeMethod, Frame, FrameKind, Frames, Method, MethodId, ReplyCode,
 };
 
 use super::channel::{Channel, ChannelState, Channels};
@@ -78,7 +78,7 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) pulse: Pulse,
     /// For the handshake, and for the answer to `connection.close`.
-    deadline: Option<TimerId>,
+    pub(crate) deadline: Option<TimerId>,
 }
 
 /// What a callback has beside the connection's own state.
@@ -123,7 +123,7 @@ impl Connection {
     }
 
     /// The client took too long over the handshake, or over its answer to `connection.close`.
-    fn deadline(&mut self, transport: &mut Transport<'_>) {
+    pub(crate) fn deadline(&mut self, transport: &mut Transport<'_>) {
         self.with(transport, |session, context| session.deadline_passed(context));
     }
 
@@ -306,53 +306,6 @@ impl Session {
         Ok(())
     }
 
-    /// Closes a channel on a fault. What the broker said to it before goes out first: deliveries
-    /// that need no acknowledgement would be lost otherwise.
-    fn close_channel(
-        &mut self,
-        context: &mut Context<'_, '_>,
-        place: command::Place,
-        fault: &Fault,
-    ) {
-        let command::Place { number, id, frame_max } = place;
-        warn!(target: LOG, "{}: channel {number} is closed: {fault}", self.peer);
-        context.hub.drain(context.transport);
-        context.hub.broker.close_channel(id);
-        let close = channel::Close {
-            reply_code: fault.code.number(),
-            reply_text: ShortStr::cut_text(&fault.text),
-            class_id: fault.method.class_id,
-            method_id: fault.method.method_id,
-        };
-        context.send(number, frame_max, &close);
-        if let Some(channel) = self.channels.get_mut(number) {
-            channel.state = ChannelState::Closing;
-            channel.assembler = Assembler::default(); // what it held is needed no more
-        }
-    }
-
-    /// On a channel that the server has closed, only the answer counts. A method that cannot be
-    /// decoded is discarded like any other.
-    fn closing_channel_frame(
-        &mut self,
-        context: &mut Context<'_, '_>,
-        frame: &Frame<'_>,
-    ) -> Result<(), Fault> {
-        let number = frame.channel;
-        match decode(frame) {
-            Some(Method::ChannelCloseOk(_)) => self.channels.remove(number),
-            Some(Method::ChannelClose(_)) => {
-                context.send(number, self.frame_max, &channel::CloseOk {});
-            }
-            Some(Method::ChannelOpen(_)) => {
-                let text = "second 'channel.open' seen";
-                return Err(Fault::new(ReplyCode::ChannelError, channel::Open::ID, text));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     // The connection's own methods.
 
     /// A frame on channel 0 while the connection runs.
@@ -368,104 +321,6 @@ impl Session {
             Method::ConnectionUpdateSecret(update) => self.update_secret(context, &update),
             method => Err(unexpected(&method, "running")),
         }
-    }
-
-    /// The client ends the connection: its exclusive queues are gone before it gets its answer.
-    pub(crate) fn closed_by_client(
-        &mut self,
-        context: &mut Context<'_, '_>,
-        close: &connection::Close<'_>,
-    ) {
-        debug!(target: LOG, "{}: closed: {} {}", self.peer, close.reply_code, close.reply_text);
-        self.leave(context);
-        context.send(0, self.frame_max, &connection::CloseOk {});
-        self.end(context);
-    }
-
-    /// On a connection that the server has closed, only the answer counts, and a `close` that has
-    /// crossed ours on the way.
-    fn closing_frame(&mut self, context: &mut Context<'_, '_>, frame: &Frame<'_>) {
-        match decode(frame).filter(|_| frame.channel == 0) {
-            Some(Method::ConnectionCloseOk(_)) => self.end(context),
-            Some(Method::ConnectionClose(_)) => {
-                context.send(0, self.frame_max, &connection::CloseOk {});
-            }
-            _ => {}
-        }
-    }
-
-    // Ends.
-
-    /// Closes the connection on a fault.
-    fn fail(&mut self, context: &mut Context<'_, '_>, fault: &Fault) {
-        if !matches!(self.stage, Stage::Closing) {
-            warn!(target: LOG, "{}: the connection is closed: {fault}", self.peer);
-            self.close(context, fault, context.shared.config.close_timeout);
-        }
-        if fault.lost_framing {
-            self.end(context); // the answer could not be told from the rest
-        }
-    }
-
-    /// Stops serving, says why, and gives the client `timeout` to answer.
-    pub(crate) fn close(
-        &mut self,
-        context: &mut Context<'_, '_>,
-        fault: &Fault,
-        timeout: std::time::Duration,
-    ) {
-        self.leave(context);
-        let close = connection::Close {
-            reply_code: fault.code.number(),
-            reply_text: ShortStr::cut_text(&fault.text),
-            class_id: fault.method.class_id,
-            method_id: fault.method.method_id,
-        };
-        context.send(0, self.frame_max, &close);
-        self.stage = Stage::Closing;
-        self.set_deadline(context, Some(timeout));
-    }
-
-    /// All is said: what is written is flushed, then the client sees the end.
-    pub(crate) fn end(&mut self, context: &mut Context<'_, '_>) {
-        self.stage = Stage::Ended;
-        context.transport.lose_connection();
-    }
-
-    /// Takes the connection out of the broker, if it is there; its channels go with it. What the
-    /// broker said to it before goes out first.
-    fn leave(&mut self, context: &mut Context<'_, '_>) {
-        if let Stage::Running(Running { key, .. }) = self.stage {
-            context.hub.drain(context.transport);
-            context.hub.leave(key, context.transport);
-            self.channels.clear();
-        }
-        self.stage = Stage::Ended;
-    }
-
-    pub(crate) fn set_deadline(
-        &mut self,
-        context: &mut Context<'_, '_>,
-        timeout: Option<std::time::Duration>,
-    ) {
-        if let Some(timer) = self.deadline.take() {
-            context.transport.cancel(timer);
-        }
-        self.deadline =
-            timeout.map(|timeout| context.transport.call_later(timeout, Connection::deadline));
-    }
-
-    fn deadline_passed(&mut self, context: &mut Context<'_, '_>) {
-        self.deadline = None;
-        match &self.stage {
-            Stage::Running(_) => return,
-            Stage::Closing => {
-                debug!(target: LOG, "{}: no answer to connection.close", self.peer);
-            }
-            Stage::Ended => {} // a refusal's delay
-            stage => warn!(target: LOG, "{}: the handshake timed out, {}", self.peer, stage.name()),
-        }
-        self.end(context);
     }
 }
 
@@ -489,14 +344,6 @@ impl Stage {
             Stage::Closing => "closing",
             Stage::Ended => "closed",
         }
-    }
-}
-
-/// The method of a frame that may be discarded.
-fn decode<'a>(frame: &'a Frame<'_>) -> Option<Method<'a>> {
-    match frame.kind {
-        FrameKind::Method => Method::decode(&frame.payload).ok(),
-        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BytesMut};
 use log::{debug, warn};
-use ropewalk_broker::OpenConnection;
+use ropewalk_broker::{Access, OpenConnection};
 
 use crate::codec::method::connection;
 use crate::codec::{
@@ -195,6 +195,10 @@ impl Session {
             })
         });
         let id = opened.map_err(|error| Fault::of_broker(&error, open.id()))?;
+        if let Some(granted) = context.shared.config.authenticator.permissions(&user, vhost) {
+            let allows = move |access: Access, name: &[u8]| granted.allows(access, name);
+            context.hub.broker.set_permissions(id, allows);
+        }
         context.hub.enter(context.transport.id(), id, self.frame_max);
         self.stage = Stage::Running(Running { key, id, user });
         self.set_deadline(context, None);

@@ -20,7 +20,7 @@ use crate::codec::{EncodeMethod, Encoder, FrameWriter, ReplyCode, ShortStr, Sink
 
 use super::config::Config;
 use super::connection::Connection;
-use super::convert::BasicCodec;
+use super::convert::{BasicCodec, with_delivery_count};
 use super::entropy::{POOL, Pool};
 use super::sink::TransportSink;
 use super::{LOG, Shared};
@@ -321,7 +321,7 @@ fn write_event<S: Sink>(frames: &mut FrameWriter<'_, S>, event: &Event<'_>) {
                 exchange: ShortStr::cut(message.exchange()),
                 routing_key: ShortStr::cut(message.routing_key()),
             };
-            write_content(frames, delivery.to.channel, &deliver, message);
+            write_content(frames, delivery.to.channel, &deliver, message, delivery.delivery_count);
         }
         Event::Returned { to, message } => {
             let returned = basic::Return {
@@ -330,7 +330,7 @@ fn write_event<S: Sink>(frames: &mut FrameWriter<'_, S>, event: &Event<'_>) {
                 exchange: ShortStr::cut(message.exchange()),
                 routing_key: ShortStr::cut(message.routing_key()),
             };
-            write_content(frames, to.channel, &returned, message);
+            write_content(frames, to.channel, &returned, message, None);
         }
         Event::Confirmed { to, delivery_tag, multiple, taken } => {
             let (delivery_tag, multiple) = (*delivery_tag, *multiple);
@@ -356,12 +356,19 @@ pub(crate) fn write_content<S: Sink>(
     channel: u16,
     method: &impl EncodeMethod,
     message: &Message,
+    delivery_count: Option<u32>,
 ) {
-    match message.shared_body() {
-        Some(body) => frames.content(channel, method, message.properties(), body),
-        None => {
-            frames.content_copied(channel, method, message.properties(), message.body());
+    let counted;
+    let properties = match delivery_count {
+        None => message.properties(),
+        Some(count) => {
+            counted = with_delivery_count(message.properties(), count);
+            &counted
         }
+    };
+    match message.shared_body() {
+        Some(body) => frames.content(channel, method, properties, body),
+        None => frames.content_copied(channel, method, properties, message.body()),
     }
 }
 

@@ -25,6 +25,7 @@
 mod auth;
 mod basic;
 mod channel;
+mod closing;
 mod command;
 mod config;
 mod connection;

@@ -4,7 +4,8 @@ use ropewalk_amqp::codec::method::{
     access, basic, channel, confirm, connection, exchange, queue, tx,
 };
 use ropewalk_amqp::codec::{BasicProperties, EncodeMethod, ShortStr, TableBuf};
-use ropewalk_amqp::server::Config;
+use ropewalk_amqp::server::{Authenticator, Config, Login, Users};
+use ropewalk_broker::{Access, Permissions};
 
 use crate::wire::*;
 
@@ -442,10 +443,35 @@ fn who_never_answers_a_close_is_dropped() {
 
 #[test]
 fn modes_are_not_mixed() {
-    // Transactions come with the broker's: until then they are refused by name.
+    let text = "406 PRECONDITION_FAILED - channel is not transactional";
+    closes_channel(&on_1(&tx::Commit {}), text, (90, 20));
+    closes_channel(&on_1(&tx::Rollback {}), text, (90, 30));
+    let confirm = on_1(&confirm::Select { nowait: true });
+    let text = "406 PRECONDITION_FAILED - cannot switch from confirm to tx mode";
+    closes_channel(&[confirm.clone(), on_1(&tx::Select {})].concat(), text, (90, 10));
     let (mut world, mut client, _owner) = furnished();
-    client.send(&mut world, 1, &tx::Select {});
-    client.expect_close(&mut world, "540 NOT_IMPLEMENTED - tx.select", (90, 10));
+    client.call(&mut world, 1, &tx::Select {}, tx::SelectOk {});
+    client.raw(&mut world, &confirm);
+    let text = "406 PRECONDITION_FAILED - cannot switch from tx to confirm mode";
+    client.expect_channel_close(&mut world, 1, text, (85, 10));
+}
+
+#[test]
+fn a_user_may_do_what_its_permissions_allow() {
+    struct ReadOnly;
+    impl Authenticator for ReadOnly {
+        fn authenticate(&self, login: &Login<'_>) -> Result<(), String> {
+            Users::default().authenticate(login)
+        }
+        fn permissions(&self, _user: &[u8], _vhost: &[u8]) -> Option<Box<dyn Permissions>> {
+            Some(Box::new(|access: Access, _name: &[u8]| access == Access::Read))
+        }
+    }
+    let mut world = World::with(Config::default().authenticator(ReadOnly));
+    let mut client = world.open();
+    client.send(&mut world, 1, &queue::Declare { queue: Q, ..Default::default() });
+    let text = "403 ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'guest'";
+    client.expect_channel_close(&mut world, 1, text, (50, 10));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ropewalk_amqp::codec::method::{access, basic, channel, confirm, exchange, queue};
+use ropewalk_amqp::codec::method::{access, basic, channel, confirm, exchange, queue, tx};
 use ropewalk_amqp::codec::{BasicProperties, Method, ShortStr, TableBuf};
 
 use crate::wire::*;
@@ -304,4 +304,68 @@ fn global_prefetch_is_shared_and_the_other_is_not() {
         }
         assert_eq!(client.bodies(&mut world).len(), expected);
     }
+}
+
+#[test]
+fn a_transaction_takes_effect_at_its_commit_or_not_at_all() {
+    let (mut world, mut client) = with_q();
+    let mut watcher = world.open();
+    watcher.consume(&mut world, "q", "watcher", true);
+    client.call(&mut world, 1, &tx::Select {}, tx::SelectOk {});
+    client.publish(&mut world, "q", "1");
+    client.publish(&mut world, "q", "2");
+    watcher.expect_nothing(&mut world);
+    client.call(&mut world, 1, &tx::Commit {}, tx::CommitOk {});
+    assert_eq!(watcher.bodies(&mut world), ["1", "2"]);
+    client.publish(&mut world, "q", "3");
+    client.call(&mut world, 1, &tx::Rollback {}, tx::RollbackOk {});
+    client.publish(&mut world, "q", "4");
+    client.call(&mut world, 1, &tx::Commit {}, tx::CommitOk {});
+    assert_eq!(watcher.bodies(&mut world), ["4"]);
+}
+
+#[test]
+fn a_quorum_queue_counts_how_often_a_message_came_back() {
+    let mut world = World::new();
+    let mut client = world.open();
+    let arguments = TableBuf::new().with("x-queue-type", "quorum");
+    let declare = queue::Declare {
+        queue: Q,
+        durable: true,
+        arguments: arguments.as_table(),
+        ..Default::default()
+    };
+    client.call(&mut world, 1, &declare, queue::DeclareOk { queue: Q, ..Default::default() });
+    client.consume(&mut world, "q", "c", false);
+    let headers = TableBuf::new().with("mine", "kept");
+    let properties = BasicProperties { headers: Some(headers.as_table()), ..Default::default() };
+    client.raw(&mut world, &publish_with(1, &to("q"), &properties, b"x"));
+    for count in 0..3 {
+        let delivered = client.delivery(&mut world).expect("a delivery");
+        let properties = BasicProperties::decode(&delivered.properties).expect("properties");
+        let headers = properties.headers.expect("headers");
+        assert_eq!(headers.get_integer("x-delivery-count"), Some(count));
+        assert_eq!(headers.get_str("mine"), Some("kept"));
+        let delivery_tag = delivered.delivery_tag;
+        client.send(&mut world, 1, &basic::Reject { delivery_tag, requeue: true });
+    }
+}
+
+#[test]
+fn a_reply_finds_its_way_without_a_queue() {
+    let (mut world, mut server) = with_q();
+    server.consume(&mut world, "q", "server", true);
+    let mut client = world.open();
+    client.consume(&mut world, "amq.rabbitmq.reply-to", "replies", true);
+    let reply_to = Some(ShortStr::literal("amq.rabbitmq.reply-to"));
+    let properties = BasicProperties { reply_to, ..Default::default() };
+    client.raw(&mut world, &publish_with(1, &to("q"), &properties, b"2 + 2"));
+    let request = server.delivery(&mut world).expect("the request");
+    let properties = BasicProperties::decode(&request.properties).expect("properties");
+    let address = properties.reply_to.expect("an address").to_string();
+    assert!(address.starts_with("amq.rabbitmq.reply-to."), "{address}");
+    server.publish(&mut world, &address, "4");
+    let reply = client.delivery(&mut world).expect("the reply");
+    assert_eq!((reply.body.as_slice(), reply.consumer_tag.as_str()), (&b"4"[..], "replies"));
+    assert_eq!(reply.routing_key, address);
 }
