@@ -11,8 +11,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::{
-    Happened, Probe, Record, SERVER, assert_same, dial, in_its_own_process, listen, logs, once,
-    pattern, seeds, served, spawn, turn_until, turn_while,
+    Chance, Happened, Probe, Record, SERVER, assert_same, dial, in_its_own_process, listen, logs,
+    once, pattern, seeds, served, sleep_until, spawn, turn_until, turn_while,
 };
 use ropewalk_reactor::{
     Address, Deferred, Error, Handle, Reactor, ReactorOptions, Reason, Simulation,
@@ -65,9 +65,7 @@ fn a_call_from_a_thread_wakes_a_loop_that_sleeps() {
                 .expect("the reactor lives");
         });
         about_to_sleep.send(()).expect("somebody listens");
-        while woken.load(Ordering::Relaxed) == 0 {
-            reactor.turn(None).expect("a turn"); // for ever, if nobody wakes it
-        }
+        sleep_until(&mut reactor, |_| woken.load(Ordering::Relaxed) > 0);
         calling.join().expect("it has called");
     }
 }
@@ -537,7 +535,8 @@ fn stop_now_waits_for_nobody() {
 
 #[test]
 fn a_connect_that_is_under_way_when_the_reactor_stops_fails_and_so_does_a_later_one() {
-    for seed in seeds(50) {
+    for seed in seeds(500) {
+        let mut chance = Chance::new(seed);
         let mut simulation = Simulation::new(seed);
         let other = simulation.add_reactor();
         simulation.reactor_at(other).listen(SERVER, |_| Probe::default()).expect("free");
@@ -550,7 +549,10 @@ fn a_connect_that_is_under_way_when_the_reactor_stops_fails_and_so_does_a_later_
             *kept.borrow_mut() = Some(outcome(refused));
             assert!(reactor.listen("10.0.0.3:7", |_| Probe::default()).is_err());
         });
-        simulation.reactor().stop();
+        // From a timer, so that it falls into any step of a turn.
+        let most = 1 << chance.below(20);
+        let delay = Duration::from_micros(chance.below(most));
+        simulation.reactor().call_later(delay, |reactor| reactor.stop());
         simulation.settle();
         simulation.reactor().turn(Some(Duration::ZERO)).expect("a turn");
         assert_eq!(early.borrow().len(), 1);
