@@ -1,0 +1,399 @@
+//! What all handles of one client share: its state machine, and what moves it.
+//!
+//! Handles write into the state machine's outbox and have `run` called once on the loop; the
+//! transport's protocol does the same when something has come. The one rule: no user code runs
+//! while the state is borrowed.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ropewalk_reactor::{
+    ConnectionId, Deferred, Local, Promise, Reactor, TimerId, Transport, Written,
+};
+
+use super::connection::{Connection, Notice};
+use super::core::{Core, Event, Phase};
+use super::error::fail;
+use super::lane::Lane;
+use super::{Error, LOG, Options};
+
+pub(super) type NoticeCallback = Box<dyn FnMut(&mut Reactor, Notice)>;
+
+pub(super) struct Hub {
+    pub(super) core: RefCell<Core>,
+    pub(super) local: Local,
+    /// The transport, while there is one.
+    pub(super) link: Cell<Option<ConnectionId>>,
+    /// `run` will be called.
+    is_scheduled: Cell<bool>,
+    pub(super) output: Output,
+    /// Reading is paused because too much waits to be taken.
+    pub(super) is_paused: Cell<bool>,
+    /// Waits for the next attempt to connect, or for an answer to a close.
+    pub(super) timer: Cell<Option<TimerId>>,
+    pub(super) attempts: Cell<Attempts>,
+    waiting: RefCell<Waiting>,
+}
+
+/// What is known of the transport's output.
+#[derive(Default)]
+pub(super) struct Output {
+    /// Octets that it had not sent when it was last looked at.
+    pub(super) buffered: Cell<usize>,
+    /// It was above the high-water mark then.
+    pub(super) is_congested: Cell<bool>,
+    /// It will say so when it has come down.
+    pub(super) will_resume: Cell<bool>,
+    /// Something went out since heartbeats were last looked at.
+    pub(super) is_fresh: Cell<bool>,
+}
+
+/// How connecting goes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Attempts {
+    /// Since the last connection that held.
+    pub(super) failed: u32,
+    /// In all: which address is next.
+    pub(super) made: usize,
+    /// The delay before the last one.
+    pub(super) delay: std::time::Duration,
+    /// When the connection was opened.
+    pub(super) opened: Option<std::time::Instant>,
+}
+
+/// Who waits for something to happen to the connection.
+#[derive(Default)]
+struct Waiting {
+    opening: Option<Promise<Connection>>,
+    closing: Vec<Promise<()>>,
+    ready: Vec<Promise<()>>,
+    closed: Vec<Promise<()>>,
+    on_notice: Option<NoticeCallback>,
+}
+
+impl Hub {
+    pub(super) fn new(local: Local, options: Options, opening: Promise<Connection>) -> Rc<Hub> {
+        Rc::new(Hub {
+            core: RefCell::new(Core::new(options)),
+            local,
+            link: Cell::new(None),
+            is_scheduled: Cell::new(false),
+            output: Output::default(),
+            is_paused: Cell::new(false),
+            timer: Cell::new(None),
+            attempts: Cell::default(),
+            waiting: RefCell::new(Waiting { opening: Some(opening), ..Waiting::default() }),
+        })
+    }
+
+    /// Has `run` called, on the loop.
+    pub(super) fn schedule(self: &Rc<Self>) {
+        if !self.is_scheduled.replace(true) {
+            let hub = self.clone();
+            self.local.call_soon(move |reactor| hub.run(reactor));
+        }
+    }
+
+    /// Moves what can be moved: output to the transport, events to users.
+    fn run(self: Rc<Self>, reactor: &mut Reactor) {
+        self.is_scheduled.set(false);
+        self.tell_opening();
+        self.flush_link(reactor);
+        // Whatever a callback panics at, the rest is told in a later turn.
+        let rest = Rest(&self);
+        self.dispatch(reactor);
+        drop(rest);
+        self.flush_link(reactor);
+        self.tell_until_closed();
+        let garbage = std::mem::take(&mut self.core.borrow_mut().garbage);
+        drop(garbage);
+    }
+
+    fn flush_link(self: &Rc<Self>, reactor: &mut Reactor) {
+        if let Some(mut transport) = self.link.get().and_then(|id| reactor.connection(id)) {
+            self.flush(&mut transport);
+        }
+        self.tell_ready();
+    }
+
+    /// Hands the outbox to the transport, and reads on if users have made room.
+    pub(super) fn flush(self: &Rc<Self>, transport: &mut Transport<'_>) {
+        let mut core = self.core.borrow_mut();
+        if core.outbox.write_to(transport) {
+            self.output.is_fresh.set(true);
+        }
+        self.output.buffered.set(transport.buffered());
+        self.output.is_congested.set(transport.writability() == Written::AboveHighWater);
+        let low = core.options.deliveries_limit / 2;
+        let has_room = core.held <= low || !core.should_pause() && self.has_waiter(&core);
+        if self.is_paused.get() && has_room {
+            self.is_paused.set(false);
+            transport.resume_reading();
+        }
+    }
+
+    fn has_waiter(&self, core: &Core) -> bool {
+        core.lanes.iter().flatten().any(|lane| lane.is_awaited())
+    }
+
+    // Telling users.
+
+    /// Makes the callbacks that are due, one after the other.
+    fn dispatch(self: &Rc<Self>, reactor: &mut Reactor) {
+        loop {
+            let event = {
+                let mut core = self.core.borrow_mut();
+                match core.phase() {
+                    // A callback could do little until everything is back.
+                    Phase::Recovering(_) => core.next_notice(),
+                    _ => core.events.pop_front(),
+                }
+            };
+            let Some(event) = event else { break };
+            self.tell(reactor, event);
+        }
+    }
+
+    fn tell(self: &Rc<Self>, reactor: &mut Reactor, event: Event) {
+        match event {
+            Event::Delivery(subscription, delivery) => {
+                if !subscription.is_stream() {
+                    self.core.borrow_mut().held -= delivery.cost();
+                }
+                if let Some((mut callback, delivery)) = subscription.offer(delivery) {
+                    callback(reactor, delivery);
+                    subscription.put_back(callback);
+                }
+            }
+            Event::ConsumerEnd(subscription, result) => drop(subscription.end(result)),
+            Event::Cancelled(shared, tag) => {
+                let callback = self.take(shared.number, |lane| lane.on_cancel.take());
+                if let Some(mut callback) = callback {
+                    callback(reactor, &tag);
+                    self.give(shared.number, callback, |lane, it| lane.on_cancel = Some(it));
+                }
+            }
+            Event::Returned(shared, returned) => {
+                let callback = self.take(shared.number, |lane| lane.on_return.take());
+                if let Some(mut callback) = callback {
+                    callback(reactor, returned);
+                    self.give(shared.number, callback, |lane, it| lane.on_return = Some(it));
+                }
+            }
+            Event::ChannelClosed(callback, error) => callback(reactor, error),
+            Event::Notice(notice) => {
+                log::debug!(target: LOG, "{notice}");
+                let is_last = matches!(notice, Notice::Closed(_));
+                let callback = self.waiting.borrow_mut().on_notice.take();
+                if let Some(mut callback) = callback {
+                    callback(reactor, notice);
+                    if !is_last {
+                        self.waiting.borrow_mut().on_notice.get_or_insert(callback);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take<T>(&self, number: u16, of: impl FnOnce(&mut Lane) -> Option<T>) -> Option<T> {
+        self.core.borrow_mut().lane_mut(number).and_then(of)
+    }
+
+    fn give<T>(&self, number: u16, callback: T, to: impl FnOnce(&mut Lane, T)) {
+        if let Some(lane) = self.core.borrow_mut().lane_mut(number) {
+            to(lane, callback);
+        }
+    }
+
+    pub(super) fn on_notice(&self, callback: NoticeCallback) {
+        let earlier = self.waiting.borrow_mut().on_notice.replace(callback);
+        drop(earlier);
+    }
+
+    // Telling those who wait for the connection.
+
+    /// The first connection is open, or will never be.
+    fn tell_opening(self: &Rc<Self>) {
+        let outcome = match self.core.borrow().phase() {
+            Phase::Open => Ok(()),
+            Phase::Over(error) => Err(error.clone()),
+            _ => return,
+        };
+        let Some(promise) = self.waiting.borrow_mut().opening.take() else { return };
+        match outcome {
+            Ok(()) if promise.is_wanted() => promise.succeed(Connection::from_hub(self.clone())),
+            Ok(()) => self.close_now(), // whoever asked has gone
+            Err(error) => fail(promise, &error),
+        }
+    }
+
+    /// Whether somebody waits for the first connection.
+    pub(super) fn is_opening(&self) -> bool {
+        self.waiting.borrow().opening.as_ref().is_some_and(Promise::is_wanted)
+    }
+
+    /// Whether there has been no connection yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.waiting.borrow().opening.is_some()
+    }
+
+    /// Fires once messages can be published: the connection is there, nothing blocks it, and its
+    /// output is below the high-water mark.
+    pub(super) fn ready(self: &Rc<Self>) -> Deferred<()> {
+        let (promise, deferred) = self.local.deferred();
+        self.waiting.borrow_mut().ready.push(promise);
+        self.schedule();
+        deferred
+    }
+
+    /// Whether publishing now adds to a backlog, or fails.
+    pub(super) fn is_writable(&self) -> bool {
+        let core = self.core.borrow();
+        core.is_open()
+            && core.blocked.is_none()
+            && !self.output.is_congested.get()
+            && core.outbox.len() <= HIGH_WATER_MARK
+    }
+
+    fn tell_ready(self: &Rc<Self>) {
+        if self.waiting.borrow().ready.is_empty() {
+            return;
+        }
+        if self.is_writable() {
+            let waiting = std::mem::take(&mut self.waiting.borrow_mut().ready);
+            waiting.into_iter().for_each(|promise| promise.succeed(()));
+        } else if let Phase::Over(error) = self.core.borrow().phase() {
+            let waiting = std::mem::take(&mut self.waiting.borrow_mut().ready);
+            waiting.into_iter().for_each(|promise| fail(promise, error));
+        } else if self.output.is_congested.get() && !self.output.will_resume.get() {
+            // The reactor tries to send at the end of this turn. If that is enough to come down,
+            // it does not say so; if not, it says that it will.
+            self.schedule();
+        }
+    }
+
+    /// Fires when there will be no connection any more.
+    pub(super) fn until_closed(self: &Rc<Self>) -> Deferred<()> {
+        let (promise, deferred) = self.local.deferred();
+        self.waiting.borrow_mut().closed.push(promise);
+        self.schedule();
+        deferred
+    }
+
+    fn tell_until_closed(&self) {
+        let core = self.core.borrow();
+        let Phase::Over(reason) = core.phase() else { return };
+        for promise in std::mem::take(&mut self.waiting.borrow_mut().closed) {
+            match reason {
+                Error::Closed => promise.succeed(()),
+                reason => fail(promise, reason),
+            }
+        }
+    }
+
+    /// Closes in order; see `Connection::close`.
+    pub(super) fn close(self: &Rc<Self>) -> Deferred<()> {
+        let (promise, deferred) = self.local.deferred();
+        self.waiting.borrow_mut().closing.push(promise);
+        self.close_now();
+        deferred
+    }
+
+    fn close_now(self: &Rc<Self>) {
+        let mut core = self.core.borrow_mut();
+        match core.phase() {
+            Phase::Open | Phase::Recovering(_) => {
+                core.close();
+                let timeout = core.options.close_timeout;
+                drop(core);
+                self.schedule();
+                self.arm(timeout, |hub, reactor| hub.abort(reactor));
+            }
+            Phase::Closing => {}
+            Phase::Over(_) => {
+                drop(core);
+                self.tell_closed();
+            }
+            _ => {
+                drop(core);
+                let hub = self.clone();
+                self.local.call_soon(move |reactor| {
+                    hub.over(Error::Closed);
+                    hub.abort(reactor);
+                });
+            }
+        }
+    }
+
+    /// Ends the transport at once.
+    fn abort(self: &Rc<Self>, reactor: &mut Reactor) {
+        if let Some(mut transport) = self.link.get().and_then(|id| reactor.connection(id)) {
+            transport.abort_connection();
+        }
+    }
+
+    /// There will be no further connection.
+    pub(super) fn over(self: &Rc<Self>, reason: Error) {
+        let hub = self.clone();
+        self.local.call_soon(move |reactor| {
+            if let Some(timer) = hub.timer.take() {
+                reactor.cancel(timer);
+            }
+        });
+        let mut core = self.core.borrow_mut();
+        if !matches!(core.phase(), Phase::Over(_)) {
+            core.end(reason);
+        }
+        drop(core);
+        self.tell_closed();
+        self.schedule();
+    }
+
+    fn tell_closed(&self) {
+        let waiting = std::mem::take(&mut self.waiting.borrow_mut().closing);
+        waiting.into_iter().for_each(|promise| promise.succeed(()));
+    }
+
+    /// Sets the timer, in place of an earlier one.
+    pub(super) fn arm(
+        self: &Rc<Self>,
+        delay: std::time::Duration,
+        call: impl FnOnce(Rc<Hub>, &mut Reactor) + 'static,
+    ) {
+        let hub = self.clone();
+        self.local.call_soon(move |reactor| {
+            let timed = hub.clone();
+            let timer = reactor.call_later(delay, move |reactor| {
+                timed.timer.set(None);
+                call(timed, reactor);
+            });
+            if let Some(earlier) = hub.timer.replace(Some(timer)) {
+                reactor.cancel(earlier);
+            }
+        });
+    }
+}
+
+/// Above this much in the outbox a publisher should wait: the reactor's own high-water mark.
+const HIGH_WATER_MARK: usize = 64 * 1024;
+
+/// Sees to it that events are told even if telling one of them panicked.
+struct Rest<'a>(&'a Rc<Hub>);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        let core = self.0.core.borrow();
+        let is_due = !core.events.is_empty() && !matches!(core.phase(), Phase::Recovering(_));
+        if is_due {
+            self.0.schedule();
+        }
+    }
+}
+
+impl Core {
+    /// The next event that tells of the connection itself, leaving others where they are.
+    fn next_notice(&mut self) -> Option<Event> {
+        let found = self.events.iter().position(|event| matches!(event, Event::Notice(_)))?;
+        self.events.remove(found)
+    }
+}
