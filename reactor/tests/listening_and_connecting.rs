@@ -476,9 +476,9 @@ fn a_connect_succeeds_once_after_connection_made() {
         let outcome = outcome(connecting);
         simulation.run_until(|_| !outcome.borrow().is_empty());
         assert!(matches!(outcome.borrow()[..], [Ok(id)] if id == record.id()), "{outcome:?}");
+        assert_eq!(simulation.reactor().timer_count(), 0, "its deadline is cancelled");
         simulation.settle();
         assert_eq!(outcome.borrow().len(), 1);
-        assert_eq!(simulation.reactor().timer_count(), 0);
     }
 }
 

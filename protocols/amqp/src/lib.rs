@@ -1,7 +1,8 @@
 //! AMQP 0-9-1 for Ropewalk, as RabbitMQ speaks it.
 //!
 //! [`codec`] is the wire format alone: bytes to values and back, no I/O, no reactor. [`server`]
-//! is the broker on the network: any RabbitMQ client can talk to it.
+//! is the broker on the network: any RabbitMQ client can talk to it. [`client`] talks to any
+//! RabbitMQ, and to ours.
 
 #![forbid(unsafe_code)]
 

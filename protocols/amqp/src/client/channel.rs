@@ -80,7 +80,12 @@ impl Channel {
     pub fn close(&self) -> Deferred<()> {
         let (promise, deferred) = self.shared.hub.local.deferred();
         let mut core = self.shared.hub.core.borrow_mut();
-        if self.shared.end.borrow().is_some() || core.usable().is_err() {
+        if let Some(Lane { stage: Stage::Closing(promises), .. }) = core.lane_of(&self.shared) {
+            promises.push(promise);
+            return deferred;
+        }
+        let is_closed = self.shared.end.borrow().is_some();
+        if is_closed || !core.is_up() {
             // Gone already; or it will not be brought back.
             core.end_lane_of(&self.shared);
             promise.succeed(());
@@ -297,7 +302,8 @@ impl Channel {
     /// Consumes from a queue: `callback` gets each delivery. Answers the consumer's name.
     ///
     /// The callback may do anything but block. If it panics, the panic is logged, and the
-    /// consumer gets nothing more.
+    /// consumer cancelled; the delivery that it panicked at stays unsettled, so that it does no
+    /// harm elsewhere, until the channel is closed.
     pub fn consume(
         &self,
         queue: &str,
@@ -565,7 +571,7 @@ impl Channel {
     /// A delivery that waited in a stream has been taken.
     pub(super) fn taken(&self, cost: usize) {
         let mut core = self.shared.hub.core.borrow_mut();
-        core.held -= cost;
+        core.release(cost);
         if self.shared.hub.is_paused.get() {
             drop(core);
             self.shared.hub.schedule();
@@ -584,7 +590,7 @@ impl Channel {
                 }
             }
             let mut core = channel.shared.hub.core.borrow_mut();
-            let is_usable = channel.usable(&mut core).is_ok();
+            let is_up = core.is_up();
             let number = channel.shared.number;
             let Some(lane) = core.lane_of(&channel.shared) else { return };
             let mut consumers = lane.consumers.iter_mut();
@@ -593,9 +599,11 @@ impl Channel {
             else {
                 return;
             };
-            consuming.is_abandoned = true;
+            if std::mem::replace(&mut consuming.is_abandoned, true) {
+                return;
+            }
             let tag = subscription.tag.clone();
-            if is_usable {
+            if is_up && !matches!(lane.stage, Stage::Closing(_)) {
                 let consumer_tag = ShortStr::cut(tag.as_bytes());
                 let method = basic::Cancel { consumer_tag, nowait: false };
                 core.request(number, &method, Request::Cancel(tag.clone(), None));
@@ -741,9 +749,7 @@ impl Core {
 
     /// Forgets a channel that is closed while there is no connection.
     fn end_lane_of(&mut self, shared: &Rc<ChannelShared>) {
-        if self.lane_of(shared).is_some_and(|lane| !matches!(lane.stage, Stage::Closing(_)))
-            && self.usable().is_err()
-        {
+        if !self.is_up() && self.lane_of(shared).is_some() {
             self.end_lane(shared.number, &Error::Closed);
         }
     }

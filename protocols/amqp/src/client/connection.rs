@@ -209,6 +209,12 @@ impl Connection {
         deferred
     }
 
+    /// The reactor, for futures: to sleep, to spawn, to connect elsewhere.
+    #[must_use]
+    pub fn local(&self) -> Local {
+        self.hub.local.clone()
+    }
+
     /// Closes the connection in order, with all that was published before; or stops trying to get
     /// it back. It never fails: a server that does not answer in time
     /// ([`close_timeout`](Options::close_timeout)) is left.

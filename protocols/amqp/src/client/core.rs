@@ -79,6 +79,8 @@ pub(super) enum Reading {
 pub(super) struct Core {
     pub(super) options: Options,
     phase: Phase,
+    /// There has been an open connection.
+    was_open: bool,
     /// How many connections have been lost: what belongs to one of them is stale.
     pub(super) epoch: u64,
     pub(super) limits: Limits,
@@ -107,6 +109,7 @@ impl Core {
         Core {
             options,
             phase: Phase::Down,
+            was_open: false,
             epoch: 0,
             limits,
             outbox: Outbox::default(),
@@ -139,6 +142,11 @@ impl Core {
             Phase::Over(error) => Err(error.clone()),
             _ => Err(Error::Reconnecting),
         }
+    }
+
+    /// Whether channels can be used on the wire, if not by users.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Recovering(_))
     }
 
     /// Whether the greeting is under way, and so has a deadline.
@@ -215,6 +223,8 @@ impl Core {
                 Stage::Closing(_) => self.end_lane(number, &Error::Closed),
                 _ if is_unborn || lane.shared.is_none() => self.end_lane(number, cause),
                 _ => {
+                    self.finish_cancels(number);
+                    let Some(lane) = self.lane_mut(number) else { continue };
                     lane.fail_requests(cause);
                     lane.assembler = Assembler::new(max_message_size);
                     self.end_unstarted_consumers(number);
@@ -343,6 +353,37 @@ impl Core {
         self.garbage.push(Box::new((lane.on_return.take(), lane.on_cancel.take())));
     }
 
+    /// Consumers that are being cancelled when the connection is lost have ended with it.
+    fn finish_cancels(&mut self, number: u16) {
+        let Some(lane) = self.lane_mut(number) else { return };
+        let (cancels, kept): (VecDeque<_>, _) = mem::take(&mut lane.pending)
+            .into_iter()
+            .partition(|request| matches!(request, Request::Cancel(..)));
+        lane.pending = kept;
+        for request in cancels {
+            if let Request::Cancel(tag, promise) = request {
+                self.consumer_cancelled(number, &tag, promise);
+            }
+        }
+    }
+
+    /// A consumer has ended because it was asked to.
+    pub(super) fn consumer_cancelled(
+        &mut self,
+        number: u16,
+        tag: &str,
+        promise: Option<Promise<()>>,
+    ) {
+        let Some(lane) = self.lane_mut(number) else { return };
+        if let Some(consuming) = lane.remove_consumer(tag.as_bytes()) {
+            self.events.push_back(Event::ConsumerEnd(consuming.subscription, Ok(())));
+            self.consumer_gone(&consuming.queue);
+        }
+        if let Some(promise) = promise {
+            promise.succeed(());
+        }
+    }
+
     /// Consumers whose start the server had not granted: they are not brought back.
     fn end_unstarted_consumers(&mut self, number: u16) {
         let Some(lane) = self.lane_mut(number) else { return };
@@ -372,13 +413,22 @@ impl Core {
     /// delivery must get it, so reading goes on for him, up to a limit that is harder.
     pub(super) fn should_pause(&self) -> bool {
         let limit = self.options.deliveries_limit;
-        if self.held <= limit {
-            return false;
+        if self.held <= limit || matches!(self.phase, Phase::Closing) {
+            return false; // what comes while it is being closed is not kept
         }
-        let is_awaited = !self.is_open()
+        !self.is_awaited() || self.held > limit.saturating_mul(DELIVERIES_STRETCH)
+    }
+
+    /// Whether reading may go on again after a pause.
+    pub(super) fn may_resume(&self) -> bool {
+        self.held <= self.options.deliveries_limit / 2 || self.is_awaited() && !self.should_pause()
+    }
+
+    /// Whether the server has to say something that somebody waits for.
+    fn is_awaited(&self) -> bool {
+        !self.is_open()
             || !self.secrets.is_empty()
-            || self.lanes.iter().flatten().any(|lane| lane.is_awaited());
-        !is_awaited || self.held > limit.saturating_mul(DELIVERIES_STRETCH)
+            || self.lanes.iter().flatten().any(|lane| lane.is_awaited())
     }
 
     // Frames.
@@ -455,10 +505,11 @@ impl Core {
                 self.phase = Phase::AwaitingTune;
             }
             (Phase::AwaitingTune, Method::ConnectionTune(tune)) => {
-                self.tune(tune);
+                self.tune(tune)?;
                 self.phase = Phase::AwaitingOpen;
             }
-            (Phase::AwaitingOpen, Method::ConnectionOpenOk(_)) if self.epoch == 0 => {
+            (Phase::AwaitingOpen, Method::ConnectionOpenOk(_)) if !self.was_open => {
+                self.was_open = true;
                 self.phase = Phase::Open;
             }
             (Phase::AwaitingOpen, Method::ConnectionOpenOk(_)) => {

@@ -11,7 +11,9 @@ use ropewalk_reactor::{
     ConnectionId, Deferred, Local, Promise, Reactor, TimerId, Transport, Written,
 };
 
+use super::channel::Channel;
 use super::connection::{Connection, Notice};
+use super::consumer::{Offered, Subscription};
 use super::core::{Core, Event, Phase};
 use super::error::fail;
 use super::lane::Lane;
@@ -124,16 +126,10 @@ impl Hub {
         }
         self.output.buffered.set(transport.buffered());
         self.output.is_congested.set(transport.writability() == Written::AboveHighWater);
-        let low = core.options.deliveries_limit / 2;
-        let has_room = core.held <= low || !core.should_pause() && self.has_waiter(&core);
-        if self.is_paused.get() && has_room {
+        if self.is_paused.get() && core.may_resume() {
             self.is_paused.set(false);
             transport.resume_reading();
         }
-    }
-
-    fn has_waiter(&self, core: &Core) -> bool {
-        core.lanes.iter().flatten().any(|lane| lane.is_awaited())
     }
 
     // Telling users.
@@ -157,12 +153,25 @@ impl Hub {
     fn tell(self: &Rc<Self>, reactor: &mut Reactor, event: Event) {
         match event {
             Event::Delivery(subscription, delivery) => {
-                if !subscription.is_stream() {
-                    self.core.borrow_mut().held -= delivery.cost();
+                let cost = delivery.cost();
+                let offered = subscription.offer(delivery);
+                if !matches!(offered, Offered::Kept) {
+                    self.core.borrow_mut().release(cost);
                 }
-                if let Some((mut callback, delivery)) = subscription.offer(delivery) {
-                    callback(reactor, delivery);
-                    subscription.put_back(callback);
+                match offered {
+                    Offered::Kept => {}
+                    Offered::Call(mut callback, delivery) => {
+                        let channel = delivery.channel().clone();
+                        let mut guard = Abandon { channel, subscription: Some(&subscription) };
+                        callback(reactor, delivery);
+                        guard.subscription = None;
+                        subscription.put_back(callback);
+                    }
+                    // It goes back, to somebody who takes it.
+                    Offered::Refused(delivery) if !delivery.is_settled() => {
+                        let _ = delivery.reject(true);
+                    }
+                    Offered::Refused(_) => {}
                 }
             }
             Event::ConsumerEnd(subscription, result) => drop(subscription.end(result)),
@@ -390,7 +399,28 @@ impl Drop for Rest<'_> {
     }
 }
 
+/// Cancels a consumer whose callback panics.
+struct Abandon<'a> {
+    channel: Channel,
+    /// `None` once the callback has returned.
+    subscription: Option<&'a Rc<Subscription>>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if let Some(subscription) = self.subscription {
+            self.channel.abandon(subscription, std::collections::VecDeque::new());
+        }
+    }
+}
+
 impl Core {
+    /// Deliveries of this cost are users' own now.
+    pub(super) fn release(&mut self, cost: usize) {
+        debug_assert!(self.held >= cost, "what is released was held");
+        self.held = self.held.saturating_sub(cost);
+    }
+
     /// The next event that tells of the connection itself, leaving others where they are.
     fn next_notice(&mut self) -> Option<Event> {
         let found = self.events.iter().position(|event| matches!(event, Event::Notice(_)))?;
