@@ -4,13 +4,15 @@
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sys;
 
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
+    /// From the start of the process until it accepted a connection.
+    pub(crate) started_in: Duration,
 }
 
 /// Why a server is not there.
@@ -39,15 +41,17 @@ impl Server {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", name]).stdin(Stdio::null()).stdout(Stdio::piped());
         sys::pin_child(&mut command, core);
+        let began = Instant::now();
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let mut server = Server { child, port: 0 };
+        let mut server = Server { child, port: 0, started_in: Duration::ZERO };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         match line.trim().split_once(' ') {
             Some(("listening", port)) => {
                 server.port = port.parse().map_err(io::Error::other)?;
                 server.wait_until_it_accepts()?;
+                server.started_in = began.elapsed();
                 Ok(server)
             }
             Some(("absent", why)) => Err(Missing::Absent(why.to_owned())),
@@ -57,6 +61,15 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Makes it stand still, so that it takes no time from others.
+    pub(crate) fn pause(&self) -> io::Result<()> {
+        sys::signal(self.pid(), libc::SIGSTOP)
+    }
+
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        sys::signal(self.pid(), libc::SIGCONT)
     }
 
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
@@ -69,9 +82,12 @@ impl Server {
     }
 
     /// Some announce a port before they listen on it (nginx takes its place by exec).
-    fn wait_until_it_accepts(&self) -> io::Result<()> {
+    fn wait_until_it_accepts(&mut self) -> io::Result<()> {
         let mut last = Ok(());
-        for _ in 0..500 {
+        for _ in 0..6000 {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("it ended: {status}")));
+            }
             match std::net::TcpStream::connect(("127.0.0.1", self.port)) {
                 Ok(_) => return Ok(()),
                 Err(e) => last = Err(e),

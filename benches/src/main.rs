@@ -1,6 +1,7 @@
 //! The same work done by Ropewalk and by its peers, in alternating runs on one machine, with
 //! the results as ratios. See README.md for how to read them.
 
+mod amqp;
 mod child;
 mod figures;
 mod histogram;
@@ -70,6 +71,11 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 ("echo", busy("echo, 64 bytes", servers::ECHO, dialogue, settings)?)
             }
             Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
+            Suite::Amqp => {
+                let amqp = amqp::measure(settings, descriptors)?;
+                amqp.print();
+                ("amqp", json!(amqp))
+            }
             Suite::Idle => {
                 let idle = idle::measure(settings, descriptors)?;
                 idle.print();

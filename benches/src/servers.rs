@@ -1,6 +1,8 @@
 //! The servers that are measured. Each runs in a process of its own, on one core, says where
 //! it listens, and then serves until it is killed.
 
+mod amqp_rabbitmq;
+mod amqp_ropewalk;
 mod echo_epoll;
 mod echo_mio;
 mod echo_ropewalk;
@@ -52,9 +54,15 @@ pub(crate) const HTTP: &[Contender] = &[
     Contender { name: "http-nginx", what: "nginx, one process", run: http_nginx::run },
 ];
 
+/// The first one is what the others are compared with.
+pub(crate) const AMQP: &[Contender] = &[
+    Contender { name: "amqp-rabbitmq", what: "RabbitMQ, one scheduler", run: amqp_rabbitmq::run },
+    Contender { name: "amqp-ropewalk", what: "Ropewalk", run: amqp_ropewalk::run },
+];
+
 /// Serves until killed.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    match ECHO.iter().chain(HTTP).find(|contender| contender.name == name) {
+    match ECHO.iter().chain(HTTP).chain(AMQP).find(|contender| contender.name == name) {
         Some(contender) => (contender.run)(),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),
     }

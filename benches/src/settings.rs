@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|http|idle|timers|all] [options]
+usage: ropewalk-bench [echo|http|idle|timers|amqp|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
+  amqp     a message queue: one to one, fan-out, confirms, acknowledgements, topics, memory
   all      all of these (the default)
 
   --rounds N      alternating runs of each server (8)
@@ -17,6 +18,7 @@ usage: ropewalk-bench [echo|http|idle|timers|all] [options]
   --server-core N, --load-core N
                   which cores (the last and the first allowed)
   --only A,B,…    only these contenders, and the first, which is the measure
+  --shapes A,B,…  of amqp, only the shapes whose names contain one of these
   --json FILE     the same figures, all runs of them, as JSON
   --quick         a smoke run of some seconds: its figures mean nothing
 ";
@@ -31,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) server_core: Option<usize>,
     pub(crate) load_core: Option<usize>,
     pub(crate) only: Option<Vec<String>>,
+    /// Of the suite `amqp`.
+    pub(crate) shapes: Option<Vec<String>>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) quick: bool,
 }
@@ -41,9 +45,10 @@ pub(crate) enum Suite {
     Http,
     Idle,
     Timers,
+    Amqp,
 }
 
-const ALL: [Suite; 4] = [Suite::Echo, Suite::Http, Suite::Idle, Suite::Timers];
+const ALL: [Suite; 5] = [Suite::Echo, Suite::Http, Suite::Idle, Suite::Timers, Suite::Amqp];
 
 impl Settings {
     /// Reads the arguments; `cores` are those that we may run on. `Err` is for the user.
@@ -59,6 +64,7 @@ impl Settings {
                 "http" => settings.suites.push(Suite::Http),
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),
+                "amqp" => settings.suites.push(Suite::Amqp),
                 "all" => settings.suites.extend(ALL),
                 "--quick" => settings.make_quick(),
                 "--rounds" => settings.rounds = number::<usize>(&value()?)?.max(1),
@@ -70,6 +76,9 @@ impl Settings {
                 "--load-core" => settings.load_core = Some(number(&value()?)?),
                 "--only" => {
                     settings.only = Some(value()?.split(',').map(str::to_owned).collect());
+                }
+                "--shapes" => {
+                    settings.shapes = Some(value()?.split(',').map(str::to_owned).collect());
                 }
                 "--json" => settings.json = Some(value()?.into()),
                 other => return Err(format!("{other}: what is that?\n\n{USAGE}")),
@@ -97,6 +106,7 @@ impl Settings {
             server_core: last,
             load_core: first,
             only: None,
+            shapes: None,
             json: None,
             quick: false,
         }

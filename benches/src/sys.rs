@@ -102,6 +102,13 @@ pub(crate) fn pin_child(command: &mut Command, core: Option<usize>) {
     }
 }
 
+/// Sends a signal to a child of ours.
+pub(crate) fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes plain numbers; the child is not yet reaped, so the id is its own.
+    check(unsafe { libc::kill(pid as libc::pid_t, signal) })?;
+    Ok(())
+}
+
 /// The processor time that a process, all its threads together, has had since it began.
 pub(crate) fn cpu_time_of(pid: u32) -> io::Result<Duration> {
     let mut clock: libc::clockid_t = 0;

@@ -16,8 +16,9 @@ pub(crate) struct Arguments {
 
 const MORE: &str = "\
 Each listener that is bound prints a line on standard output, `listening KIND ADDRESS`; the log
-goes to standard error (RUST_LOG=debug shows connections, RUST_LOG=trace every event).
-SIGINT (Ctrl-C) and SIGTERM stop in order; a second one stops at once.";
+goes to standard error (RUST_LOG=info is the default, debug shows connections, trace every event).
+SIGINT (Ctrl-C) and SIGTERM stop in order: what is under way is flushed, for 10 seconds at most. A
+second one stops at once.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

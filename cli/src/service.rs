@@ -1,6 +1,8 @@
 //! The services: what each one's options are, on the command line and in the file alike, and how
 //! it begins to listen.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -48,7 +50,7 @@ pub(crate) struct Amqp {
     listen: Vec<Listen>,
     /// The largest message body that is taken [default: 134217728]
     #[arg(long, value_name = "BYTES")]
-    max_message_size: Option<u64>,
+    max_message_size: Option<NonZeroU64>,
     /// The heartbeat interval to propose to clients; 0 is none [default: 60]
     #[arg(long, value_name = "SECONDS")]
     heartbeat: Option<u16>,
@@ -76,7 +78,7 @@ pub(crate) struct Line {
     listen: Vec<Listen>,
     /// The longest line in bytes; a longer one closes its connection [default: 16384]
     #[arg(long, value_name = "BYTES")]
-    max_length: Option<usize>,
+    max_length: Option<NonZeroUsize>,
 }
 
 /// Options of the echo server.
@@ -129,23 +131,25 @@ impl Service {
 
     /// A command that shows the service at work.
     pub(crate) fn try_it(&self, address: Address) -> String {
-        let (ip, port) = match address.socket_addr() {
-            Some(address) => (address.ip(), address.port()),
-            None => return String::new(),
-        };
+        let Some(mut address) = address.socket_addr() else { return String::new() };
+        // Whoever listens everywhere is reached by loopback.
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
         match self {
-            Self::Amqp(_) => format!("any AMQP 0-9-1 client, as amqp://guest:guest@{ip}:{port}/"),
-            Self::Http(_) => format!("curl http://{ip}:{port}/hello"),
-            Self::Line(_) | Self::Echo(_) => format!("nc {ip} {port}"),
+            Self::Amqp(_) => format!("any AMQP 0-9-1 client, as amqp://guest:guest@{address}/"),
+            Self::Http(_) => format!("curl http://{address}/hello"),
+            Self::Line(_) | Self::Echo(_) => format!("nc {} {}", address.ip(), address.port()),
         }
     }
 
     /// Binds every address, and answers where each listens.
     pub(crate) fn start(&self, reactor: &mut Reactor) -> Result<Vec<Address>, Error> {
-        let usual = [Listen(Endpoint::from(std::net::SocketAddr::from((
-            std::net::Ipv4Addr::LOCALHOST,
-            self.usual_port(),
-        ))))];
+        let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, self.usual_port()));
+        let usual = [Listen(Endpoint::from(usual))];
         let listen = match self.listen() {
             [] => &usual[..],
             chosen => chosen,
@@ -163,7 +167,7 @@ impl Service {
                 })
             }
             Self::Line(options) => {
-                let longest = options.max_length.unwrap_or(MAX_LENGTH);
+                let longest = options.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
                 bind(reactor, listen, || {
                     move |_| {
                         line::Lines::new(line::echo::LineEcho)
@@ -176,7 +180,7 @@ impl Service {
             Self::Amqp(options) => {
                 let mut config = amqp::Config::default();
                 if let Some(limit) = options.max_message_size {
-                    config = config.max_message_size(limit);
+                    config = config.max_message_size(limit.get());
                 }
                 if let Some(seconds) = options.heartbeat {
                     config = config.heartbeat(seconds);

@@ -12,7 +12,7 @@ fn main() -> Result {
     let message = if words.is_empty() { "Hello World!".to_owned() } else { words.join(" ") };
     Client::run(&url(), async move |connection| {
         let channel = connection.open_channel().await?;
-        channel.queue_declare(QueueDeclare::named("task_queue").durable()).await?;
+        channel.queue_declare(QueueDeclare::named("task_queue").quorum()).await?;
 
         let persistent = Properties::new().persistent();
         let confirmation =

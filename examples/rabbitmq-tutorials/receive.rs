@@ -11,7 +11,7 @@ fn main() -> Result {
     env_logger::init();
     Client::run(&url(), async |connection| {
         let channel = connection.open_channel().await?;
-        channel.queue_declare(QueueDeclare::named("hello")).await?;
+        channel.queue_declare(QueueDeclare::named("hello").quorum()).await?;
 
         let automatic = ConsumeOptions::new().no_ack();
         let print = |_: &mut _, delivery: Delivery| println!(" [x] Received {}", delivery.text());

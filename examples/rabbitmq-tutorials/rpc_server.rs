@@ -12,7 +12,7 @@ fn main() -> Result {
     env_logger::init();
     Client::run(&url(), async |connection| {
         let channel = connection.open_channel().await?;
-        channel.queue_declare(QueueDeclare::named("rpc_queue")).await?;
+        channel.queue_declare(QueueDeclare::named("rpc_queue").quorum()).await?;
         channel.qos(1).await?;
         let serve = |_: &mut Reactor, request: Delivery| {
             if let Err(error) = answer(&request) {

@@ -10,7 +10,7 @@ use ropewalk::amqp::client::{Client, Properties, QueueDeclare, Result};
 fn main() -> Result {
     Client::run(&url(), async |connection| {
         let channel = connection.open_channel().await?;
-        channel.queue_declare(QueueDeclare::named("hello")).await?;
+        channel.queue_declare(QueueDeclare::named("hello").quorum()).await?;
 
         channel.publish("", "hello", Properties::new(), "Hello World!")?;
         println!(" [x] Sent 'Hello World!'");

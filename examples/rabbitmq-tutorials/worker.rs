@@ -15,7 +15,7 @@ fn main() -> Result {
     env_logger::init();
     Client::run(&url(), async |connection| {
         let channel = connection.open_channel().await?;
-        channel.queue_declare(QueueDeclare::named("task_queue").durable()).await?;
+        channel.queue_declare(QueueDeclare::named("task_queue").quorum()).await?;
         channel.qos(1).await?;
         channel.consume("task_queue", ConsumeOptions::new(), work).await?;
         println!(" [*] Waiting for messages. To exit press CTRL+C");

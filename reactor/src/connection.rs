@@ -249,10 +249,38 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::net::{Ipv4Addr, SocketAddr};
+
     use super::*;
+    use crate::simulation::network::{self, Manners, Net, Port};
 
     #[test]
     fn a_connection_leaves_room_for_its_protocol_in_256_bytes() {
         assert!(size_of::<Connection>() <= 208, "{} bytes", size_of::<Connection>());
+    }
+
+    #[test]
+    fn a_name_of_an_earlier_use_of_a_slot_finds_nothing_in_any_way() {
+        let manners = Manners { most_delay: 0, capacity: 1, cuts: false, reset_one_in: 0 };
+        let net = Net::new(0, manners, Rc::new(Cell::new(0)));
+        let mut port = Port::new(&Rc::new(RefCell::new(net)));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
+        let mut connections = Connections::default();
+        let mut insert = |connections: &mut Connections, generation| {
+            let stream = network::Stream::bare(&mut port, address).expect("no limit");
+            let stream = Stream::Simulated(Box::new(stream));
+            let connection = Connection::new(stream, Address::Tcp(address), Rc::default());
+            let id = connections.insert_with(generation, |_| Ok::<_, ()>(connection));
+            id.expect("it is made")
+        };
+        let old = insert(&mut connections, 1);
+        assert!(connections.remove(old).is_some());
+        let new = insert(&mut connections, 2);
+        assert_eq!(old.slot(), new.slot());
+        assert!(connections.get(old).is_none());
+        assert!(connections.get_mut(old).is_none());
+        assert!(connections.remove(old).is_none());
+        assert!(connections.get_mut(new).is_some());
     }
 }

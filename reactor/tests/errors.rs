@@ -297,6 +297,25 @@ fn a_connection_that_is_refused_by_the_connecting_side_fails_the_deferred() {
     }
 }
 
+#[test]
+fn an_error_after_a_close_is_the_reason_since_it_explains_more() {
+    for seed in seeds(20) {
+        let record = Record::new();
+        let server = Probe::new(&record).on_data(|transport, data| {
+            data.clear();
+            transport.write(b"bye");
+            transport.lose_connection();
+            Err("on the way out".into())
+        });
+        let (mut simulation, mut peer) = served(Some(seed), server);
+        peer.write(b"x");
+        peer.shutdown();
+        simulation.settle();
+        assert_eq!(peer.read(), "bye");
+        assert!(matches!(record.reason(), Reason::Error(_)), "{:?}", record.reason());
+    }
+}
+
 /// Has something to say when it is dropped.
 struct Noisy(Rc<Cell<u32>>);
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::{
     Chance, Happened, PATIENCE, Probe, Record, SERVER, descriptors, dial, in_its_own_process,
-    listen, logs, once, pattern, reset, seeds, spawn, turn_until, turn_while, use_up_descriptors,
-    with_few_descriptors,
+    listen, logs, once, pattern, reset, seeds, sleep_until, spawn, turn_until, turn_while,
+    use_up_descriptors, with_few_descriptors,
 };
 use ropewalk_reactor::{
     Address, ConnectOptions, ConnectionId, Error, ListenOptions, Reactor, Reason, Simulation,
@@ -194,10 +194,10 @@ fn out_of_descriptors_callers_are_turned_away_and_the_others_are_served_until_it
         let told = over.clone();
         reactor.call_later(Duration::from_millis(150), move |_| told.set(true));
         let mut turns = 0;
-        while !over.get() {
-            reactor.turn(None).expect("a turn");
+        sleep_until(&mut reactor, |_| {
             turns += 1;
-        }
+            over.get()
+        });
         assert!(turns < 20, "{turns} turns: it spins");
 
         drop(used_up);
@@ -476,9 +476,9 @@ fn a_connect_succeeds_once_after_connection_made() {
         let outcome = outcome(connecting);
         simulation.run_until(|_| !outcome.borrow().is_empty());
         assert!(matches!(outcome.borrow()[..], [Ok(id)] if id == record.id()), "{outcome:?}");
+        assert_eq!(simulation.reactor().timer_count(), 0, "its deadline is cancelled");
         simulation.settle();
         assert_eq!(outcome.borrow().len(), 1);
-        assert_eq!(simulation.reactor().timer_count(), 0);
     }
 }
 

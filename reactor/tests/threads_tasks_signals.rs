@@ -11,8 +11,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::{
-    Happened, Probe, Record, SERVER, assert_same, dial, in_its_own_process, listen, logs, once,
-    pattern, seeds, served, spawn, turn_until, turn_while,
+    Chance, Happened, PATIENCE, Probe, Record, SERVER, assert_same, dial, in_its_own_process,
+    listen, logs, once, pattern, seeds, served, sleep_until, spawn, turn_until, turn_while,
 };
 use ropewalk_reactor::{
     Address, Deferred, Error, Handle, Reactor, ReactorOptions, Reason, Simulation,
@@ -65,9 +65,7 @@ fn a_call_from_a_thread_wakes_a_loop_that_sleeps() {
                 .expect("the reactor lives");
         });
         about_to_sleep.send(()).expect("somebody listens");
-        while woken.load(Ordering::Relaxed) == 0 {
-            reactor.turn(None).expect("a turn"); // for ever, if nobody wakes it
-        }
+        sleep_until(&mut reactor, |_| woken.load(Ordering::Relaxed) > 0);
         calling.join().expect("it has called");
     }
 }
@@ -351,6 +349,27 @@ fn tasks_that_always_yield_starve_neither_input_nor_timers() {
     drop::<Deferred<()>>(spinning);
 }
 
+#[test]
+fn calls_of_the_loop_itself_that_each_make_another_starve_no_timers() {
+    fn again(reactor: &mut Reactor, made: Rc<Cell<u32>>) {
+        made.set(made.get() + 1);
+        if made.get() < 10_000 {
+            reactor.local().call_soon(move |reactor| again(reactor, made));
+        }
+    }
+    let mut simulation = Simulation::calm();
+    let made = Rc::new(Cell::new(0));
+    again(simulation.reactor(), made.clone());
+    let fired_at = Rc::new(Cell::new(None));
+    let (told, counted) = (fired_at.clone(), made.clone());
+    simulation.reactor().call_later(Duration::from_micros(10), move |_| {
+        told.set(Some(counted.get()));
+    });
+    simulation.settle();
+    assert_eq!(made.get(), 10_000);
+    assert!(fired_at.get().is_some_and(|made| made < 100), "{fired_at:?}");
+}
+
 // Stopping.
 
 #[test]
@@ -537,7 +556,8 @@ fn stop_now_waits_for_nobody() {
 
 #[test]
 fn a_connect_that_is_under_way_when_the_reactor_stops_fails_and_so_does_a_later_one() {
-    for seed in seeds(50) {
+    for seed in seeds(500) {
+        let mut chance = Chance::new(seed);
         let mut simulation = Simulation::new(seed);
         let other = simulation.add_reactor();
         simulation.reactor_at(other).listen(SERVER, |_| Probe::default()).expect("free");
@@ -550,7 +570,10 @@ fn a_connect_that_is_under_way_when_the_reactor_stops_fails_and_so_does_a_later_
             *kept.borrow_mut() = Some(outcome(refused));
             assert!(reactor.listen("10.0.0.3:7", |_| Probe::default()).is_err());
         });
-        simulation.reactor().stop();
+        // From a timer, so that it falls into any step of a turn.
+        let most = 1 << chance.below(20);
+        let delay = Duration::from_micros(chance.below(most));
+        simulation.reactor().call_later(delay, |reactor| reactor.stop());
         simulation.settle();
         simulation.reactor().turn(Some(Duration::ZERO)).expect("a turn");
         assert_eq!(early.borrow().len(), 1);
@@ -612,7 +635,8 @@ fn sigterm_and_sigint_stop_in_order() {
 #[test]
 fn a_second_signal_stops_at_once() {
     in_its_own_process("a_second_signal_stops_at_once", || {
-        let mut reactor = Reactor::new().expect("a poller");
+        let options = ReactorOptions::default().hold_timeout(10 * PATIENCE);
+        let mut reactor = Reactor::with_options(options).expect("a poller");
         reactor.stop_on_signals().expect("handlers");
         let record = Record::new();
         let server = Probe::new(&record).on_made(|transport| {
@@ -633,7 +657,8 @@ fn a_second_signal_stops_at_once() {
         turn_until(&mut reactor, |_| stopping.get());
         assert!(!record.is_lost());
         raise("INT");
-        reactor.run().expect("a run");
+        turn_until(&mut reactor, |_| record.is_lost());
+        reactor.run().expect("it is over");
         assert!(matches!(record.reason(), Reason::Stopped), "{:?}", record.reason());
         let cut = std::io::copy(&mut client, &mut std::io::sink());
         assert!(cut.is_err(), "{cut:?}");

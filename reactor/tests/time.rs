@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Chance, Happened, Probe, Record, seeds, served};
+use common::{Chance, Happened, Probe, Record, seeds, served, sleep_until};
 use ropewalk_reactor::{Reactor, RepeatingCall, Simulation, TimerId};
 
 type Fired<T> = Rc<RefCell<Vec<T>>>;
@@ -164,9 +164,7 @@ fn a_timer_centuries_away_neither_overflows_nor_blocks() {
     let fired = Rc::new(Cell::new(false));
     let told = fired.clone();
     reactor.call_later(millis(1), move |_| told.set(true));
-    while !fired.get() {
-        reactor.turn(None).expect("a turn");
-    }
+    sleep_until(&mut reactor, |_| fired.get());
     for timer in far {
         assert!(reactor.reset(timer, Duration::MAX));
         assert!(reactor.cancel(timer));
@@ -231,9 +229,7 @@ fn on_a_loop_that_was_busy_a_repeating_call_skips_beats_and_never_overlaps_itsel
         told.set(told.get() + 1);
         inside.set(false);
     });
-    while beats.get() < 5 {
-        reactor.turn(None).expect("a turn");
-    }
+    sleep_until(&mut reactor, |_| beats.get() >= 5);
     let passed = began.get().map(|began| reactor.now() - began).expect("it has begun");
     let possible = passed.as_micros() / interval.as_micros();
     assert!(possible >= beats.get() as u128 + 5, "{possible} beats were possible");

@@ -376,6 +376,27 @@ fn on_sockets_a_close_that_the_peer_never_reads_ends_by_itself() {
 }
 
 #[test]
+fn a_peer_that_never_closes_its_half_holds_a_closed_connection_no_longer_than_the_deadline() {
+    for seed in seeds(50) {
+        let record = Record::new();
+        let server = Probe::new(&record).on_made(|transport| {
+            transport.write(b"bye");
+            transport.lose_connection();
+            Ok(())
+        });
+        let options = ConnectionOptions::default().linger_timeout(Duration::from_secs(20));
+        let (mut simulation, mut peer) = served_with(Some(seed), options, server);
+        simulation.run_for(Duration::from_secs(19));
+        assert!(peer.is_ended() && !record.is_lost());
+        simulation.run_for(Duration::from_secs(5));
+        assert!(matches!(record.reason(), Reason::Closed), "{:?}", record.reason());
+        assert_eq!(peer.read(), "bye");
+        assert!(!peer.was_reset());
+        assert_eq!(simulation.reactor().timer_count(), 0);
+    }
+}
+
+#[test]
 fn a_peer_that_reads_slowly_but_steadily_gets_all_of_it_however_long_that_takes() {
     let record = Record::new();
     let options = ConnectionOptions::default().flush_timeout(Duration::from_secs(5));

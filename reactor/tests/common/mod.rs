@@ -357,6 +357,15 @@ pub fn turn_until(reactor: &mut Reactor, mut done: impl FnMut(&mut Reactor) -> b
     }
 }
 
+/// As [`turn_until`], but the loop sleeps for as long as it likes: something has to wake it.
+pub fn sleep_until(reactor: &mut Reactor, mut done: impl FnMut(&mut Reactor) -> bool) {
+    let began = Instant::now();
+    while !done(reactor) {
+        reactor.turn(Some(PATIENCE)).expect("the loop goes on");
+        assert!(began.elapsed() < PATIENCE, "nothing woke the loop");
+    }
+}
+
 /// Turns the reactor while `client` runs in a thread of its own, and gives what it answers.
 pub fn turn_while<T: Send + 'static>(
     reactor: &mut Reactor,

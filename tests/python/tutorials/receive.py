@@ -4,11 +4,13 @@ import os
 
 import pika
 
+from era import queue_options
+
 parameters = pika.ConnectionParameters(host="localhost", port=int(os.environ["AMQP_PORT"]))
 connection = pika.BlockingConnection(parameters)
 channel = connection.channel()
 
-channel.queue_declare(queue="hello", durable=True, arguments={"x-queue-type": "quorum"})
+channel.queue_declare(queue="hello", **queue_options())
 
 
 def callback(ch, method, properties, body):

@@ -5,11 +5,13 @@ import time
 
 import pika
 
+from era import queue_options
+
 parameters = pika.ConnectionParameters(host="localhost", port=int(os.environ["AMQP_PORT"]))
 connection = pika.BlockingConnection(parameters)
 channel = connection.channel()
 
-channel.queue_declare(queue="task_queue", durable=True, arguments={"x-queue-type": "quorum"})
+channel.queue_declare(queue="task_queue", **queue_options(durable=True))
 print(" [*] Waiting for messages. To exit press CTRL+C", flush=True)
 
 

@@ -50,6 +50,12 @@ impl QueueDeclare {
         self
     }
 
+    /// A queue of the type that RabbitMQ replicates (`x-queue-type: quorum`); always durable.
+    #[must_use]
+    pub fn quorum(self) -> Self {
+        self.durable().argument("x-queue-type", "quorum")
+    }
+
     /// Only for this connection, and gone with it; declared again after a reconnection.
     #[must_use]
     pub fn exclusive(mut self) -> Self {

@@ -6,7 +6,7 @@
 //! wanted, and the loop does it, so they can be used anywhere: in callbacks, in futures, in both.
 //!
 //! ```no_run
-//! use ropewalk_amqp::client::{Client, ConsumeOptions, Properties, QueueDeclare, Result};
+//! use ropewalk_amqp::client::{Client, ConsumeOptions, Properties, QueueDeclare};
 //! use ropewalk_reactor::Reactor;
 //!
 //! # fn main() -> ropewalk_reactor::Result {
@@ -21,7 +21,7 @@
 //!         println!("{}", delivery.text());
 //!         delivery.ack()?;
 //!     }
-//!     Result::Ok(())
+//!     Ok::<(), ropewalk_reactor::BoxError>(())
 //! };
 //! reactor.spawn(work).then(|reactor, _| reactor.stop());
 //! reactor.run()?;

@@ -1,15 +1,18 @@
-//! The client against a real broker: RabbitMQ, or ours. Left out unless it is asked for:
+//! The client against a real broker over real sockets: ours, on a thread of its own, or the one
+//! that `AMQP_URL` names, RabbitMQ say:
 //!
 //! ```text
-//! AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f cargo test -p ropewalk-amqp --test rabbitmq -- --ignored
+//! AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f cargo test -p ropewalk-amqp --test real_broker
 //! ```
 //!
 //! Each test makes its own queues, exclusive ones, and leaves nothing behind.
 
+#![allow(clippy::disallowed_methods, reason = "the broker lives on a thread of its own")]
 #![allow(clippy::unwrap_used, reason = "a test may fail at any of them")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +21,25 @@ use ropewalk_amqp::client::{
     Properties, Publish, QueueDeclare, Result,
 };
 use ropewalk_amqp::codec::{ReplyCode, Table, TableBuf};
+use ropewalk_amqp::server::{Config, Server};
+use ropewalk_reactor::Reactor;
 
 fn options() -> Options {
-    let url = std::env::var("AMQP_URL").expect("AMQP_URL says where the broker is");
+    static OURS: OnceLock<String> = OnceLock::new();
+    let url = std::env::var("AMQP_URL").unwrap_or_else(|_| OURS.get_or_init(start_ours).clone());
     Options::from_uri(&url).unwrap()
+}
+
+/// Starts our broker for the life of this process, and answers its URI.
+fn start_ours() -> String {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut reactor = Reactor::new().unwrap();
+        let listener = reactor.listen("127.0.0.1:0", Server::new(Config::default())).unwrap();
+        sender.send(reactor.address(listener).unwrap().socket_addr().unwrap()).unwrap();
+        reactor.run().unwrap();
+    });
+    format!("amqp://guest:guest@{}/%2f", receiver.recv().unwrap())
 }
 
 fn run<F: Future<Output = Result> + 'static>(work: impl FnOnce(Connection) -> F + 'static) {
@@ -37,7 +55,6 @@ fn code(error: ropewalk_reactor::Error) -> Option<ReplyCode> {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn messages_of_every_size_and_their_properties_come_back_as_they_went() {
     run(async |connection| {
         let channel = connection.open_channel().await?;
@@ -71,7 +88,6 @@ fn messages_of_every_size_and_their_properties_come_back_as_they_went() {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn errors_come_with_the_brokers_code_text_and_method() {
     run(async |connection| {
         let channel = connection.open_channel().await?;
@@ -98,7 +114,6 @@ fn errors_come_with_the_brokers_code_text_and_method() {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn what_is_mandatory_comes_back_and_confirms_say_so_also_in_a_crowd() {
     run(async |connection| {
         let channel = connection.open_channel().await?;
@@ -129,7 +144,6 @@ fn what_is_mandatory_comes_back_and_confirms_say_so_also_in_a_crowd() {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn consumers_prefetch_nack_and_cancel() {
     run(async |connection| {
         let channel = connection.open_channel().await?;
@@ -172,7 +186,6 @@ fn consumers_prefetch_nack_and_cancel() {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn exchanges_of_every_type_bindings_and_transactions() {
     run(async |connection| {
         let channel = connection.open_channel().await?;
@@ -218,7 +231,6 @@ fn exchanges_of_every_type_bindings_and_transactions() {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn wrong_passwords_and_virtual_hosts_are_told_apart() {
     let wrong = Client::run(options().credentials("guest", "wrong"), async |_| Ok(()));
     assert_eq!(wrong.unwrap_err().reply_code(), Some(ReplyCode::AccessRefused));
@@ -239,7 +251,6 @@ fn wrong_passwords_and_virtual_hosts_are_told_apart() {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn a_connection_that_breaks_the_rules_comes_back_with_everything_on_it() {
     run(async |connection| {
         let notices = Rc::new(RefCell::new(Vec::new()));
@@ -281,7 +292,6 @@ fn a_connection_that_breaks_the_rules_comes_back_with_everything_on_it() {
 }
 
 #[test]
-#[ignore = "needs a broker: AMQP_URL"]
 fn a_hundred_thousand_messages_go_through_with_confirms_and_acknowledgements() {
     const COUNT: usize = 100_000;
     run(async |connection| {

@@ -1,0 +1,178 @@
+//! The work: what is declared, who publishes, who consumes, and what is counted.
+
+use std::io;
+
+use super::client::Client;
+
+const EXCHANGE: &str = "bench";
+
+/// Where messages go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Through the default exchange to so many queues in turn, a consumer each, on so many
+    /// connections.
+    Queues { queues: usize, connections: usize },
+    /// Through a fanout exchange to so many queues, each with a consumer on its own connection.
+    Fanout(usize),
+    /// Through a topic exchange with so many bindings, one of which matches, to one queue.
+    Topic(usize),
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    pub(super) body: usize,
+    pub(super) route: Route,
+    /// Messages published and not yet confirmed, at most; without it there are no confirms.
+    pub(super) in_flight: Option<usize>,
+    /// Consumers acknowledge each message, and get so many without.
+    pub(super) prefetch: Option<u16>,
+    /// Messages published and not yet delivered, at most: so that queues stay short.
+    pub(super) backlog: usize,
+}
+
+const ONE: Route = Route::Queues { queues: 1, connections: 1 };
+const PLAIN: Shape = Shape {
+    name: "1 to 1, auto-ack, 16 B",
+    body: 16,
+    route: ONE,
+    in_flight: None,
+    prefetch: None,
+    backlog: 8192,
+};
+
+pub(super) const SHAPES: [Shape; 9] = [
+    PLAIN,
+    Shape { name: "1 to 1, auto-ack, 1 KiB", body: 1024, backlog: 2048, ..PLAIN },
+    Shape { name: "fan-out 1 to 10, a delivery", route: Route::Fanout(10), backlog: 1024, ..PLAIN },
+    Shape { name: "confirms, 100 in flight", in_flight: Some(100), ..PLAIN },
+    Shape { name: "manual ack, prefetch 100", prefetch: Some(100), ..PLAIN },
+    Shape { name: "confirms, one at a time", in_flight: Some(1), ..PLAIN },
+    Shape { name: "topic, 100 bindings", route: Route::Topic(100), ..PLAIN },
+    Shape { name: "topic, 100000 bindings", route: Route::Topic(100_000), ..PLAIN },
+    Shape {
+        name: "10000 queues, 10000 consumers",
+        route: Route::Queues { queues: 10_000, connections: 100 },
+        ..PLAIN
+    },
+];
+
+impl Shape {
+    /// As it is, or so small that it is done at once.
+    pub(super) fn scaled(mut self, quick: bool) -> Shape {
+        match &mut self.route {
+            Route::Queues { queues, connections } if quick => {
+                (*queues, *connections) = ((*queues).min(100), (*connections).min(10));
+            }
+            Route::Topic(bindings) if quick => *bindings = (*bindings).min(1000),
+            _ => {}
+        }
+        self
+    }
+
+    /// Deliveries of one message.
+    pub(super) fn copies(&self) -> usize {
+        match self.route {
+            Route::Fanout(queues) => queues,
+            _ => 1,
+        }
+    }
+
+    fn queues(&self) -> usize {
+        match self.route {
+            Route::Queues { queues, .. } => queues,
+            Route::Fanout(queues) => queues,
+            Route::Topic(_) => 1,
+        }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        match self.route {
+            Route::Queues { connections, .. } => connections,
+            Route::Fanout(queues) => queues,
+            Route::Topic(_) => 1,
+        }
+    }
+
+    pub(super) fn exchange(&self) -> &'static str {
+        match self.route {
+            Route::Queues { .. } => "",
+            _ => EXCHANGE,
+        }
+    }
+
+    /// Names and keys have one length, so that all deliveries of a shape have one too.
+    fn queue(i: usize) -> String {
+        format!("q{i:05}")
+    }
+
+    /// What messages are published with, in turn.
+    pub(super) fn keys(&self) -> Vec<String> {
+        match self.route {
+            Route::Queues { queues, .. } => (0..queues).map(Shape::queue).collect(),
+            Route::Fanout(_) => vec![Shape::queue(0)],
+            // Not in the order in which they were bound; 7919 is prime.
+            Route::Topic(bindings) => {
+                (0..bindings).map(|i| key(i * 7919 % bindings, "made")).collect()
+            }
+        }
+    }
+
+    /// Declares what the runs share.
+    pub(super) fn declare(&self, client: &mut Client) -> io::Result<()> {
+        match self.route {
+            Route::Queues { .. } => {}
+            Route::Fanout(_) => client.declare_exchange(EXCHANGE, "fanout")?,
+            Route::Topic(_) => client.declare_exchange(EXCHANGE, "topic")?,
+        }
+        for i in 0..self.queues() {
+            client.declare_queue(&Shape::queue(i))?;
+        }
+        match self.route {
+            Route::Queues { .. } => {}
+            Route::Fanout(queues) => {
+                for i in 0..queues {
+                    client.bind(&Shape::queue(i), EXCHANGE, &[String::new()])?;
+                }
+            }
+            Route::Topic(bindings) => {
+                let keys: Vec<String> = (0..bindings).map(|i| key(i, "*")).collect();
+                client.bind(&Shape::queue(0), EXCHANGE, &keys)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes it back.
+    pub(super) fn undo(&self, client: &mut Client) -> io::Result<()> {
+        for i in 0..self.queues() {
+            client.delete_queue(&Shape::queue(i))?;
+        }
+        match self.exchange() {
+            "" => Ok(()),
+            name => client.delete_exchange(name),
+        }
+    }
+
+    /// The consumers, by connection, before anything is published.
+    pub(super) fn consumers(&self, port: u16) -> io::Result<Vec<Client>> {
+        let (queues, connections) = (self.queues(), self.connections());
+        let mut clients = Vec::with_capacity(connections);
+        for connection in 0..connections {
+            let mut client = Client::open(port)?;
+            if let Some(count) = self.prefetch {
+                client.prefetch(count)?;
+            }
+            for i in (connection..queues).step_by(connections) {
+                client.consume(&Shape::queue(i), self.prefetch.is_none())?;
+            }
+            clients.push(client);
+        }
+        Ok(clients)
+    }
+}
+
+/// As it is with stock: an exchange, a kind, a name, and what happened.
+fn key(i: usize, event: &str) -> String {
+    format!("shop.k{:02}.{i:06}.{event}", i % 50)
+}
