@@ -8,7 +8,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use ropewalk_broker::ConnectionId as BrokerConnection;
+use ropewalk_broker::{ConnectionId as BrokerConnection, ErrorKind};
 use ropewalk_reactor::{Address, Protocol, Reason, Result, TimerId, Transport};
 
 use crate::codec::method::channel;
@@ -296,7 +296,11 @@ impl Session {
             return Err(Fault::new(ReplyCode::ChannelError, method.id(), text));
         }
         let opened = context.hub.broker.open_channel(connection, number);
-        let id = opened.map_err(|error| Fault::of_broker(&error, method.id()))?;
+        let id = opened.map_err(|error| {
+            // A limit on channels is one of the connection: no method is to blame.
+            let limit = error.kind() == ErrorKind::NotAllowed;
+            Fault::of_broker(&error, if limit { MethodId::NONE } else { method.id() })
+        })?;
         let assembler = Assembler::new(context.shared.config.broker.max_message_size);
         self.channels.insert(number, Channel { id, state: ChannelState::Open, assembler });
         context.send(number, self.frame_max, &channel::OpenOk::default());
