@@ -22,9 +22,11 @@ const PLACES: [&str; 3] = [
 ];
 
 pub(super) fn run() -> io::Result<()> {
-    let named = std::env::var_os("RABBITMQ").map(PathBuf::from);
-    let Some(rabbitmq) = named.into_iter().chain(PLACES.map(PathBuf::from)).find(|p| p.is_file())
-    else {
+    let places = match std::env::var_os("RABBITMQ") {
+        Some(named) => vec![PathBuf::from(named)],
+        None => PLACES.map(PathBuf::from).to_vec(),
+    };
+    let Some(rabbitmq) = places.into_iter().find(|place| place.is_file()) else {
         announce_absent("RabbitMQ is not installed");
         return Ok(());
     };

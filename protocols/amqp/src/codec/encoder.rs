@@ -68,14 +68,22 @@ impl Encoder {
         sink: &'e mut S,
         frame_max: u32,
     ) -> FrameWriter<'e, S> {
-        let frame_max = if frame_max == 0 { u32::MAX } else { frame_max.max(FRAME_MIN_SIZE) };
         self.gathered.clear();
-        FrameWriter {
-            gathered: &mut self.gathered,
-            sink,
-            max_payload: frame_max as usize - FRAME_OVERHEAD,
-        }
+        let max_payload = max_payload(frame_max);
+        FrameWriter { gathered: &mut self.gathered, sink: Some(sink), max_payload }
     }
+
+    /// Appends frames for one peer to `out`, without a buffer between: for the small ones, of
+    /// which many are gathered before they are written. `frame_max` as with
+    /// [`frames_to`](Self::frames_to). Large bodies are copied, too.
+    pub fn frames_in(out: &mut Vec<u8>, frame_max: u32) -> FrameWriter<'_, Vec<u8>> {
+        FrameWriter { gathered: out, sink: None, max_payload: max_payload(frame_max) }
+    }
+}
+
+fn max_payload(frame_max: u32) -> usize {
+    let frame_max = if frame_max == 0 { u32::MAX } else { frame_max.max(FRAME_MIN_SIZE) };
+    frame_max as usize - FRAME_OVERHEAD
 }
 
 /// Writes frames to one peer, in order; the last of them have gone to the sink when this is
@@ -87,7 +95,8 @@ impl Encoder {
 #[derive(Debug)]
 pub struct FrameWriter<'e, S: Sink> {
     gathered: &'e mut Vec<u8>,
-    sink: &'e mut S,
+    /// Where `gathered` goes; `None` if it stays where it is.
+    sink: Option<&'e mut S>,
     max_payload: usize,
 }
 
@@ -204,7 +213,10 @@ impl<S: Sink> FrameWriter<'_, S> {
             } else {
                 self.head(FrameKind::Body, channel, (end - at) as u32);
                 self.flush();
-                self.sink.put_bytes(body.slice(at..end));
+                match &mut self.sink {
+                    Some(sink) => sink.put_bytes(body.slice(at..end)),
+                    None => self.gathered.extend_from_slice(&body[at..end]),
+                }
                 self.gathered.push(FRAME_END);
             }
             at = end;
@@ -219,8 +231,10 @@ impl<S: Sink> FrameWriter<'_, S> {
     }
 
     fn flush(&mut self) {
-        if !self.gathered.is_empty() {
-            self.sink.put_slice(self.gathered);
+        if let Some(sink) = &mut self.sink
+            && !self.gathered.is_empty()
+        {
+            sink.put_slice(self.gathered);
             self.gathered.clear();
         }
     }
@@ -230,7 +244,9 @@ impl<S: Sink> Drop for FrameWriter<'_, S> {
     fn drop(&mut self) {
         self.flush();
         // One huge header must not be remembered for ever.
-        self.gathered.shrink_to(2 * GATHERED_MAX);
+        if self.sink.is_some() {
+            self.gathered.shrink_to(2 * GATHERED_MAX);
+        }
     }
 }
 
@@ -339,6 +355,10 @@ mod tests {
                 frames.content_copied(1, &DELIVER, b"\0\0", &body);
                 drop(frames);
                 assert_eq!(copied, out);
+                let mut gathered = vec![7];
+                Encoder::frames_in(&mut gathered, frame_max as u32)
+                    .content(1, &DELIVER, b"\0\0", &body);
+                assert_eq!(gathered[1..], out);
             }
         }
     }

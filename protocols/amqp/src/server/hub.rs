@@ -29,6 +29,10 @@ use super::{LOG, Shared};
 /// Frames for one connection are gathered up to this before they are written to it, so that what
 /// it is given in a turn overshoots its high-water mark by at most this and one message.
 const RUN: usize = 32 * 1024;
+/// Frames for all connections are gathered up to this, about: 32 runs.
+const GATHERED_MAX: usize = 32 * RUN;
+/// Buffers for frames that are kept between two drains, of [`RUN`] each and a little more: 1 MiB.
+const SPARES: usize = 32;
 
 pub(crate) struct Hub {
     pub(crate) broker: Broker,
@@ -37,8 +41,7 @@ pub(crate) struct Hub {
     /// Connections that have passed the handshake. The index is the key by which the broker
     /// knows them.
     peers: Slab<Peer>,
-    /// Frames for the connection of the current run; empty between two drains.
-    staged: Vec<u8>,
+    gathered: Gathered,
     /// Connections that filled up in this drain: to be turned off when no event is at hand.
     filled: Vec<usize>,
     /// The broker's clock begins here.
@@ -56,6 +59,21 @@ struct Peer {
     paused: bool,
     /// It got all that it may get in this turn.
     sated: bool,
+    /// Small frames that it is to get, in order. Between two drains there are none, and there is
+    /// no memory for any: gathering for each connection apart makes one write of what a fan-out
+    /// brings in a hundred pieces.
+    staged: Vec<u8>,
+}
+
+/// What lies in the connections' `staged`.
+#[derive(Default)]
+struct Gathered {
+    /// Connections whose `staged` has memory.
+    keys: Vec<usize>,
+    /// Octets in all of them, about.
+    octets: usize,
+    /// Empty buffers.
+    spare: Vec<Vec<u8>>,
 }
 
 /// Who can reach a connection: a transport, and the reactor between callbacks.
@@ -118,7 +136,7 @@ impl Hub {
             encoder: Encoder::new(),
             entropy,
             peers: Slab::new(),
-            staged: Vec::new(),
+            gathered: Gathered::default(),
             filled: Vec::new(),
             epoch,
             alarm: None,
@@ -132,7 +150,14 @@ impl Hub {
 
     /// Lets a connection in, that the broker knows by [`next_key`](Self::next_key).
     pub(crate) fn enter(&mut self, id: ConnectionId, broker: BrokerConnection, frame_max: u32) {
-        self.peers.insert(Peer { id, broker, frame_max, paused: false, sated: false });
+        self.peers.insert(Peer {
+            id,
+            broker,
+            frame_max,
+            paused: false,
+            sated: false,
+            staged: Vec::new(),
+        });
     }
 
     /// A connection is no longer served: the broker closes its channels, takes back what it had
@@ -199,43 +224,53 @@ impl Hub {
 
     /// Writes all that the broker wants sent to the connections that it is for.
     pub(crate) fn drain(&mut self, reach: &mut impl Reach) {
-        let mut run = usize::MAX; // whom `staged` is for
         loop {
             self.turn_off_filled();
             let Some(event) = self.broker.next_event() else { break };
             let Some(to) = destination(&event) else { continue };
             let key = to.key as usize; // it came from `next_key`
-            if key != run {
-                let rest = (&mut self.peers, &mut self.staged, &mut self.filled);
-                end_run(rest, run, reach);
-                run = key;
-            }
-            let Some(peer) = self.peers.get(key) else { continue };
-            match large_body(&event) {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            if large_body(&event) {
                 // In order: what is staged first, then the body without a copy.
-                true => {
-                    let frame_max = peer.frame_max;
-                    end_run((&mut self.peers, &mut self.staged, &mut self.filled), run, reach);
-                    if let Some(peer) = self.peers.get_mut(key)
-                        && let Some(mut target) = reach.reach(peer.id)
-                    {
-                        let mut sink = TransportSink(&mut target);
-                        write_event(&mut self.encoder.frames_to(&mut sink, frame_max), &event);
-                        judge(peer, key, target, &mut self.filled);
-                    }
+                peer.hand_over(key, reach, &mut self.filled);
+                if let Some(mut target) = reach.reach(peer.id) {
+                    let mut sink = TransportSink(&mut target);
+                    write_event(&mut self.encoder.frames_to(&mut sink, peer.frame_max), &event);
+                    peer.judge(key, target, &mut self.filled);
                 }
-                false => {
-                    let mut frames = self.encoder.frames_to(&mut self.staged, peer.frame_max);
-                    write_event(&mut frames, &event);
-                    drop(frames);
-                    if self.staged.len() >= RUN {
-                        end_run((&mut self.peers, &mut self.staged, &mut self.filled), run, reach);
-                    }
-                }
+                continue;
+            }
+            let before = peer.staged.len();
+            if peer.staged.capacity() == 0 {
+                peer.staged = self.gathered.spare.pop().unwrap_or_default();
+                self.gathered.keys.push(key);
+            }
+            write_event(&mut Encoder::frames_in(&mut peer.staged, peer.frame_max), &event);
+            self.gathered.octets += peer.staged.len() - before;
+            if peer.staged.len() >= RUN {
+                peer.hand_over(key, reach, &mut self.filled);
+            }
+            if self.gathered.octets >= GATHERED_MAX {
+                self.hand_over_all(reach);
             }
         }
-        end_run((&mut self.peers, &mut self.staged, &mut self.filled), run, reach);
+        self.hand_over_all(reach);
         self.turn_off_filled();
+    }
+
+    /// Writes what is staged for anyone.
+    fn hand_over_all(&mut self, reach: &mut impl Reach) {
+        for &key in &self.gathered.keys {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            peer.hand_over(key, reach, &mut self.filled);
+            let mut buffer = std::mem::take(&mut peer.staged);
+            if self.gathered.spare.len() < SPARES {
+                buffer.shrink_to(2 * RUN);
+                self.gathered.spare.push(buffer);
+            }
+        }
+        self.gathered.keys.clear();
+        self.gathered.octets = 0;
     }
 
     /// Between two events, when the broker can be called.
@@ -268,33 +303,28 @@ impl Hub {
     }
 }
 
-/// Writes what is staged to the connection of the run.
-#[inline]
-fn end_run(
-    (peers, staged, filled): (&mut Slab<Peer>, &mut Vec<u8>, &mut Vec<usize>),
-    key: usize,
-    reach: &mut impl Reach,
-) {
-    if staged.is_empty() {
-        return;
+impl Peer {
+    /// Writes what is staged.
+    fn hand_over(&mut self, key: usize, reach: &mut impl Reach, filled: &mut Vec<usize>) {
+        if self.staged.is_empty() {
+            return;
+        }
+        if let Some(mut target) = reach.reach(self.id) {
+            target.write(&self.staged);
+            self.judge(key, target, filled);
+        }
+        self.staged.clear();
     }
-    if let Some(peer) = peers.get_mut(key)
-        && let Some(mut target) = reach.reach(peer.id)
-    {
-        target.write(staged);
-        judge(peer, key, target, filled);
-    }
-    staged.clear();
-}
 
-/// After something was written to a connection: whether it has enough for this turn. What it was
-/// given is sent at the end of the turn; only then can the reactor tell a slow reader (and calls
-/// `pause_producing`) from a fast one, who gets more in the next turn.
-fn judge(peer: &mut Peer, key: usize, mut target: Transport<'_>, filled: &mut Vec<usize>) {
-    if target.writability() == Written::AboveHighWater && !peer.sated {
-        peer.sated = true;
-        filled.push(key);
-        target.call_later::<Connection>(Duration::ZERO, Connection::hungry);
+    /// After something was written: whether it has enough for this turn. What it was given is
+    /// sent at the end of the turn; only then can the reactor tell a slow reader (and calls
+    /// `pause_producing`) from a fast one, who gets more in the next turn.
+    fn judge(&mut self, key: usize, mut target: Transport<'_>, filled: &mut Vec<usize>) {
+        if target.writability() == Written::AboveHighWater && !self.sated {
+            self.sated = true;
+            filled.push(key);
+            target.call_later::<Connection>(Duration::ZERO, Connection::hungry);
+        }
     }
 }
 
