@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod amqp;
 mod arguments;
 mod config;
 mod serve;

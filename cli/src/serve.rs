@@ -5,14 +5,16 @@ use std::io::{self, Write};
 
 use ropewalk::{Address, Error, Reactor};
 
+use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command};
 use crate::config::{self, ConfigError};
-use crate::service::Service;
+use crate::service::{Service, StartError};
 
 /// Why the program ends with status 1.
 #[derive(Debug)]
 pub(crate) enum Problem {
     Config(ConfigError),
+    Amqp(AmqpError),
     Listen { kind: &'static str, error: Error, instead: &'static str },
     Reactor(Error),
     Output(io::Error),
@@ -22,6 +24,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => write!(f, "{error}"),
+            Self::Amqp(error) => write!(f, "amqp: {error}"),
             Self::Listen { kind, error, instead } if error.is_address_in_use() => {
                 write!(f, "{kind}: {error}; stop what listens there, or {instead}")
             }
@@ -47,7 +50,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
             instead = "change its `listen` in the file";
             config::read(&file).map_err(Problem::Config)?
         }
-        Command::Amqp(options) => vec![Service::Amqp(options)],
+        Command::Amqp(options) => {
+            options.warn_of_passwords();
+            vec![Service::Amqp(options)]
+        }
         Command::Http(options) => vec![Service::Http(options)],
         Command::Line(options) => vec![Service::Line(options)],
         Command::Echo(options) => vec![Service::Echo(options)],
@@ -58,10 +64,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     let mut bound = Vec::new();
     for service in &services {
         let kind = service.kind();
-        let addresses = service.start(&mut reactor).map_err(|error| Problem::Listen {
-            kind,
-            error,
-            instead,
+        let addresses = service.start(&mut reactor).map_err(|error| match error {
+            StartError::Amqp(error) => Problem::Amqp(error),
+            StartError::Listen(error) => Problem::Listen { kind, error, instead },
         })?;
         bound.extend(addresses.into_iter().map(|address| (service, address)));
     }
