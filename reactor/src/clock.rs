@@ -1,5 +1,6 @@
-//! Time as the reactor sees it: read at most once a turn, kept as nanoseconds since the reactor began, and
-//! virtual in a simulation. Nothing else in the project reads a clock.
+//! Time as the reactor sees it: read when somebody asks first, then standing still until the turn
+//! is over; kept as nanoseconds since the reactor began, and virtual in a simulation. Nothing else
+//! in the project reads a clock.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -167,7 +167,7 @@ impl Reactor {
         RepeatingCall::start(self, interval, Box::new(call))
     }
 
-    /// The monotonic clock, as it was read at the beginning of this turn; virtual in a simulation.
+    /// The monotonic clock, which stands still in a turn once it was read; virtual in a simulation.
     #[doc(alias = "seconds")]
     pub fn now(&self) -> Instant {
         self.refresh_clock();

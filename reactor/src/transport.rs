@@ -183,7 +183,7 @@ impl Transport<'_> {
 
     // Time and chance.
 
-    /// The monotonic clock, read once a turn; virtual in a simulation.
+    /// The monotonic clock, which stands still in a turn once it was read; virtual in a simulation.
     #[doc(alias = "seconds")]
     pub fn now(&self) -> Instant {
         self.core.clock.instant()
