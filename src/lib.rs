@@ -32,6 +32,8 @@
 //! test. The guide is in `docs/` of the repository, and `examples/` has a program for each thing.
 //! Ropewalk logs through the `log` crate: without a logger (`env_logger`, say) it is silent.
 
+#![forbid(unsafe_code)]
+
 pub use ropewalk_reactor::*;
 
 /// The buffers of the public interface ([`BytesMut`](bytes::BytesMut), [`Bytes`](bytes::Bytes)).

@@ -378,7 +378,7 @@ fn a_channel_closed_and_a_consumer_dropped_in_mid_recovery_do_not_come_back() {
             Ok((other, consumer))
         })
         .unwrap();
-    story.broker.borrow_mut().held.insert("queue.declare");
+    story.broker.borrow_mut().held.extend(["queue.declare", "basic.cancel"]);
     story.heard();
     story.cut();
     story.settle();
@@ -397,6 +397,9 @@ fn a_channel_closed_and_a_consumer_dropped_in_mid_recovery_do_not_come_back() {
         ..Default::default()
     };
     story.say(&peer::method(3, &declared));
+    assert!(!connection.is_open(), "the consumer's end is not answered yet");
+    let consumer_tag = ShortStr::literal("ropewalk-1-1");
+    story.say(&peer::method(1, &basic::CancelOk { consumer_tag }));
     assert!(connection.is_open());
     assert_eq!(
         story.heard(),
