@@ -169,6 +169,17 @@ pub(crate) struct Grant {
     pub(crate) topics: BTreeMap<Name, TopicPermission>,
 }
 
+impl Grant {
+    /// For a connection: nothing to ask if everything is allowed, since publishing asks each time.
+    pub(crate) fn into_permissions(self) -> Option<Box<dyn Permissions>> {
+        let Permission { configure, write, read } = &self.permission;
+        let everything = [configure, write, read]
+            .into_iter()
+            .all(|pattern| matches!(pattern.matcher, Matcher::Everything));
+        (!everything || !self.topics.is_empty()).then(|| Box::new(self) as Box<dyn Permissions>)
+    }
+}
+
 impl Permissions for Grant {
     #[inline]
     fn allows(&self, access: Access, name: &[u8]) -> bool {

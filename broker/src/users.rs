@@ -161,7 +161,7 @@ impl Broker {
         let id = self.open_connection(open)?;
         let state = &mut self.connections[id];
         state.is_users = true;
-        state.permissions = Some(Box::new(grant));
+        state.permissions = grant.into_permissions();
         Ok(id)
     }
 
@@ -203,10 +203,10 @@ impl Broker {
                 continue;
             }
             let grant = self.users.get(user).and_then(|user| user.grant(entered));
-            self.connections[id].permissions = Some(match grant {
-                Some(grant) => Box::new(grant),
-                None => Box::new(|_: crate::Access, _: &[u8]| false),
-            });
+            self.connections[id].permissions = match grant {
+                Some(grant) => grant.into_permissions(),
+                None => Some(Box::new(|_: crate::Access, _: &[u8]| false)),
+            };
         }
     }
 }

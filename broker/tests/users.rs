@@ -181,6 +181,8 @@ fn limits_are_told_as_rabbitmq_tells_them() {
     );
     house.declare(channel, "q1");
     house.broker.close_connection(first);
+    let again = open(&mut house, "/", 1).expect("who has left makes room");
+    house.broker.close_connection(again);
     house.broker.set_vhost_limits(vhost, VhostLimits::default());
     let mut user = User::new(None);
     user.limits = UserLimits { max_connections: Some(2), max_channels: Some(1) };

@@ -5,13 +5,25 @@
 //! imports. What a file says and this broker cannot keep is told in a warning, never dropped in
 //! silence.
 
+mod item;
 mod read;
 mod write;
 
 use std::fmt;
 
-pub use read::{Reading, read};
+use ropewalk_broker::{Definitions, HashAlgorithm};
+
+pub use read::read;
 pub use write::write;
+
+/// What a file said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What can be imported.
+    pub definitions: Definitions,
+    /// What cannot be kept, a sentence each.
+    pub warnings: Vec<String>,
+}
 
 /// Why a file cannot be read, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +51,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// RabbitMQ's names for the hashes of passwords.
-const ALGORITHMS: [(&str, ropewalk_broker::HashAlgorithm); 2] = [
-    ("rabbit_password_hashing_sha256", ropewalk_broker::HashAlgorithm::Sha256),
-    ("rabbit_password_hashing_sha512", ropewalk_broker::HashAlgorithm::Sha512),
+const ALGORITHMS: [(&str, HashAlgorithm); 2] = [
+    ("rabbit_password_hashing_sha256", HashAlgorithm::Sha256),
+    ("rabbit_password_hashing_sha512", HashAlgorithm::Sha512),
 ];
