@@ -16,7 +16,9 @@ use ropewalk_reactor::{ConnectionId, Reactor, Transport, Written};
 use slab::Slab;
 
 use crate::codec::method::{basic, connection};
-use crate::codec::{EncodeMethod, Encoder, FrameWriter, ReplyCode, ShortStr, Sink};
+use crate::codec::{
+    EncodeMethod, Encoder, FrameWriter, ReplyCode, SHARED_OUTPUT_MIN, ShortStr, Sink,
+};
 
 use super::config::Config;
 use super::connection::Connection;
@@ -213,6 +215,14 @@ impl Hub {
 
     /// Writes all that the broker wants sent to the connections that it is for.
     pub(crate) fn drain(&mut self, reach: &mut impl Reach) {
+        self.gather(reach);
+        self.hand_over_all(reach);
+        self.turn_off_filled();
+    }
+
+    /// Empties the broker's outbox, in the middle of a callback: small frames stay `staged` until
+    /// the drain that must come before anything else is written, or that ends the callback.
+    pub(crate) fn gather(&mut self, reach: &mut impl Reach) {
         loop {
             self.turn_off_filled();
             let Some(event) = self.broker.next_event() else { break };
@@ -243,8 +253,6 @@ impl Hub {
                 self.hand_over_all(reach);
             }
         }
-        self.hand_over_all(reach);
-        self.turn_off_filled();
     }
 
     /// Writes what is staged for anyone.
@@ -299,7 +307,13 @@ impl Peer {
             return;
         }
         if let Some(mut target) = reach.reach(self.id) {
-            target.write(&self.staged);
+            if self.staged.len() >= SHARED_OUTPUT_MIN {
+                // The transport would copy so much into memory of its own.
+                let next = Vec::with_capacity(RUN + RUN / 8);
+                target.write_bytes(std::mem::replace(&mut self.staged, next).into());
+            } else {
+                target.write(&self.staged);
+            }
             self.judge(key, target, filled);
         }
         self.staged.clear();
