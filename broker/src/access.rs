@@ -5,7 +5,8 @@
 
 use crate::broker::Broker;
 use crate::error::{Resource, ResourceKind, Result, access_refused, text};
-use crate::ids::{ChannelId, ConnectionId};
+use crate::exchange::ExchangeType;
+use crate::ids::{ChannelId, ConnectionId, ExchangeId};
 
 /// What a call does to a queue or an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,13 @@ pub trait Permissions: Send {
     /// Whether the user may do that to the queue or exchange of this name; the default exchange
     /// is asked for as `amq.default`.
     fn allows(&self, access: Access, name: &[u8]) -> bool;
+
+    /// Whether the user, who may write to or read from a topic exchange, may do so with this
+    /// routing key. Yes, unless told otherwise.
+    fn allows_topic(&self, access: Access, exchange: &[u8], routing_key: &[u8]) -> bool {
+        let _ = (access, exchange, routing_key);
+        true
+    }
 }
 
 impl<F: Fn(Access, &[u8]) -> bool + Send> Permissions for F {
@@ -61,6 +69,32 @@ impl Broker {
         name: &[u8],
     ) -> Result<()> {
         self.permit(channel, access, ResourceKind::Exchange, name)
+    }
+
+    /// Whether the connection's user may publish to (`Write`) or bind from (`Read`) an exchange
+    /// with this routing key; only topic exchanges tell keys apart.
+    #[inline]
+    pub(crate) fn permit_topic(
+        &self,
+        channel: ChannelId,
+        access: Access,
+        exchange: ExchangeId,
+        routing_key: &[u8],
+    ) -> Result<()> {
+        let state = self.channel(channel)?;
+        let connection = &self.connections[state.connection];
+        let Some(permissions) = &connection.permissions else { return Ok(()) };
+        let exchange = &self.exchanges[exchange];
+        if exchange.kind != ExchangeType::Topic
+            || permissions.allows_topic(access, &exchange.name, routing_key)
+        {
+            return Ok(());
+        }
+        let resource = self.exchange_resource(exchange.vhost, &exchange.name);
+        let (key, user) = (text(routing_key), text(&connection.user));
+        Err(access_refused(format!(
+            "access to topic '{key}' in {resource} refused for user '{user}'"
+        )))
     }
 
     #[inline]

@@ -51,6 +51,7 @@ impl Broker {
         self.permit_exchange(channel, Access::Read, &source)?;
         let source = self.find_exchange(vhost, &source)?;
         let queue = self.find_queue(vhost, &name)?;
+        self.permit_topic(channel, Access::Read, source, &key)?;
         self.check_owner(channel, queue)?;
         self.bind(source, Target::Queue(queue), key, bind.arguments)
     }
@@ -66,6 +67,7 @@ impl Broker {
         let Ok(queue) = self.find_queue(vhost, &name) else { return Ok(()) };
         self.check_owner(channel, queue)?;
         let Ok(source) = self.find_exchange(vhost, &source) else { return Ok(()) };
+        self.permit_topic(channel, Access::Read, source, &key)?;
         self.unbind(source, Target::Queue(queue), &key, bind.arguments);
         Ok(())
     }
@@ -75,6 +77,7 @@ impl Broker {
         let (vhost, source, destination) = self.exchange_ends(channel, bind)?;
         let source = self.find_exchange(vhost, &source)?;
         let destination = self.find_exchange(vhost, &destination)?;
+        self.permit_topic(channel, Access::Read, source, bind.routing_key)?;
         self.bind(source, Target::Exchange(destination), bind.routing_key.into(), bind.arguments)
     }
 
@@ -84,6 +87,7 @@ impl Broker {
         if let (Ok(source), Ok(destination)) =
             (self.find_exchange(vhost, &source), self.find_exchange(vhost, &destination))
         {
+            self.permit_topic(channel, Access::Read, source, bind.routing_key)?;
             let target = Target::Exchange(destination);
             self.unbind(source, target, bind.routing_key, bind.arguments);
         }

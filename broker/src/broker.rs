@@ -1,7 +1,7 @@
 //! The broker's state, its birth, and its clock. What it can do stands in the file of each thing:
 //! `queue`, `exchange`, `binding`, `publish`, `consumer`, `acknowledge`, `channel`, `connection`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::binding::Binding;
 use crate::channel::Channel;
@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::queue::Queue;
 use crate::routing::Scratch;
 use crate::seams::{Entropy, PropertyCodec};
+use crate::users::User;
 use crate::vhost::Vhost;
 
 /// The message queue: every virtual host, exchange, queue, binding, channel and consumer.
@@ -38,6 +39,8 @@ pub struct Broker {
     /// Seconds since the Unix epoch.
     pub(crate) wall_clock: u64,
     pub(crate) alarms: Alarms,
+    /// By name, in order.
+    pub(crate) users: BTreeMap<Name, User>,
     pub(crate) vhost_names: NameMap<VhostId>,
     pub(crate) vhosts: Slots<VhostId, Vhost>,
     pub(crate) exchanges: Slots<ExchangeId, Exchange>,
@@ -81,6 +84,7 @@ impl Broker {
             now: 0,
             wall_clock: 0,
             alarms: Alarms::default(),
+            users: BTreeMap::new(),
             vhost_names: hash.map(),
             vhosts: Slots::new(),
             exchanges: Slots::new(),

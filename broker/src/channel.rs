@@ -51,8 +51,9 @@ impl Channel {
 
 impl Broker {
     /// Opens channel `number` of a connection. `CHANNEL_ERROR` if it is open already, or if the
-    /// connection has gone.
+    /// connection has gone; `NOT_ALLOWED` if its user may have no more channels.
     pub fn open_channel(&mut self, connection: ConnectionId, number: u16) -> Result<ChannelId> {
+        self.check_channel_limit(connection)?;
         let Some(state) = self.connections.get_mut(connection) else { return Err(no_channel()) };
         if state.channels.contains_key(&number) {
             return Err(Error::new(ErrorKind::ChannelError, "second 'channel.open' seen"));

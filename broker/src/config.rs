@@ -6,6 +6,10 @@
 pub struct Config {
     /// The largest body that a publish may carry, in bytes. 128 MiB, as RabbitMQ 3.x.
     pub max_message_size: u64,
+    /// The most connections at once; `None` is no limit but the descriptors.
+    pub max_connections: Option<usize>,
+    /// The most queues in a virtual host that has no limit of its own; `None` is no limit.
+    pub max_queues: Option<usize>,
     /// How many deliveries of backlog may wait in the outbox: one pass of delivery stops there
     /// and goes on when the outbox has been drained, so that a consumer whose connection fills
     /// up meanwhile (see [`Broker::set_flow`](crate::Broker::set_flow)) overshoots by at most
@@ -22,6 +26,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             max_message_size: 128 << 20,
+            max_connections: None,
+            max_queues: None,
             pass_deliveries: 512,
             pass_bytes: 256 << 10,
             confirm_after_store: false,

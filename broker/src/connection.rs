@@ -13,6 +13,8 @@ pub(crate) struct Connection {
     pub(crate) key: u64,
     pub(crate) user: Name,
     pub(crate) cancel_notify: bool,
+    /// One of the broker's users has it, and loses what that loses.
+    pub(crate) is_users: bool,
     /// `None`: everything is allowed.
     pub(crate) permissions: Option<Box<dyn Permissions>>,
     /// Below its high-water mark: its consumers are fed.
@@ -39,14 +41,20 @@ pub struct OpenConnection<'a> {
 }
 
 impl Broker {
-    /// Opens a connection to a virtual host: `NOT_ALLOWED` if there is none of that name.
+    /// Opens a connection to a virtual host for whoever the caller lets in: `NOT_ALLOWED` if
+    /// there is none of that name, or if a limit on connections is reached. It may do everything,
+    /// unless [`set_permissions`](Broker::set_permissions) says otherwise; for the broker's own
+    /// users there is [`open_connection_as_user`](Broker::open_connection_as_user).
     pub fn open_connection(&mut self, open: &OpenConnection<'_>) -> Result<ConnectionId> {
         let vhost = self.vhost(open.vhost)?;
+        self.check_connection_limits(vhost, open.user)?;
+        self.vhosts[vhost].connections += 1;
         Ok(self.connections.insert(Connection {
             vhost,
             key: open.key,
             user: open.user.into(),
             cancel_notify: open.cancel_notify,
+            is_users: false,
             permissions: None,
             writable: true,
             channels: BTreeMap::new(),
@@ -84,7 +92,9 @@ impl Broker {
         for queue in exclusive {
             self.remove_queue(queue);
         }
-        self.connections.remove(connection);
+        if let Some(state) = self.connections.remove(connection) {
+            self.vhosts[state.vhost].connections -= 1;
+        }
         self.finish();
     }
 }

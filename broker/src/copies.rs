@@ -2,9 +2,10 @@
 //!
 //! Each must be an array of texts. BCC is taken out of the message before any queue sees it.
 
+use crate::access::Access;
 use crate::broker::Broker;
 use crate::error::{Result, precondition_failed};
-use crate::ids::ExchangeId;
+use crate::ids::{ChannelId, ExchangeId};
 use crate::message::Publish;
 use crate::names::Name;
 use crate::routing::LazyHeaders;
@@ -16,6 +17,7 @@ impl Broker {
     /// if there was any.
     pub(crate) fn route_copies(
         &mut self,
+        channel: ChannelId,
         exchange: ExchangeId,
         publish: &Publish<'_>,
         headers: &mut LazyHeaders<'_>,
@@ -24,6 +26,7 @@ impl Broker {
         let (cc, bcc) = (self.codec.header(raw, b"CC"), self.codec.header(raw, b"BCC"));
         for (name, header) in [("CC", &cc), ("BCC", &bcc)] {
             for key in checked_keys(name, header.as_ref())? {
+                self.permit_topic(channel, Access::Write, exchange, &key)?;
                 self.route(exchange, &key, headers);
             }
         }

@@ -198,21 +198,24 @@ impl Broker {
     ) -> Result<()> {
         let vhost = self.channel(channel)?.vhost;
         check_reserved("exchange", name)?;
-        let alternate = match declare.arguments.get(ALTERNATE) {
-            None => None,
-            Some(Value::String(alternate)) => {
-                self.permit_exchange(channel, Access::Read, name)?;
-                self.permit_exchange(channel, Access::Write, alternate)?;
-                Some(alternate[..].into())
-            }
-            Some(other) => {
-                let (type_name, exchange) =
-                    (other.type_name(), self.exchange_resource(vhost, name));
-                let text =
-                    format!("invalid type '{type_name}' for arg '{ALTERNATE}' in {exchange}");
-                return Err(precondition_failed(text));
-            }
-        };
+        let alternate = alternate_of(self.exchange_resource(vhost, name), declare.arguments)?;
+        if let Some(alternate) = &alternate {
+            self.permit_exchange(channel, Access::Read, name)?;
+            self.permit_exchange(channel, Access::Write, alternate)?;
+        }
+        self.insert_exchange(vhost, name, kind, declare, alternate);
+        Ok(())
+    }
+
+    /// An exchange of a name that is free.
+    pub(crate) fn insert_exchange(
+        &mut self,
+        vhost: VhostId,
+        name: &[u8],
+        kind: ExchangeType,
+        declare: &ExchangeDeclare<'_>,
+        alternate: Option<Name>,
+    ) {
         let mut exchange = Exchange::new(vhost, name.into(), kind, self.hash);
         exchange.durable = declare.durable;
         exchange.auto_delete = declare.auto_delete;
@@ -221,7 +224,6 @@ impl Broker {
         exchange.alternate = alternate;
         let id = self.exchanges.insert(exchange);
         self.vhosts[vhost].exchanges.insert(name.into(), id);
-        Ok(())
     }
 
     fn check_exchange(
@@ -237,6 +239,20 @@ impl Broker {
         same(resource, "auto_delete", declare.auto_delete, state.auto_delete)?;
         same(resource, "internal", declare.internal, state.internal)?;
         same_argument(resource, ALTERNATE, declare.arguments, &state.arguments)
+    }
+}
+
+/// The alternate exchange that the arguments of a declaration name.
+pub(crate) fn alternate_of(exchange: Resource<'_>, arguments: &Table) -> Result<Option<Name>> {
+    match arguments.get(ALTERNATE) {
+        None => Ok(None),
+        Some(Value::String(alternate)) => Ok(Some(alternate[..].into())),
+        Some(other) => {
+            let type_name = other.type_name();
+            Err(precondition_failed(format!(
+                "invalid type '{type_name}' for arg '{ALTERNATE}' in {exchange}"
+            )))
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl Broker {
         self.begin_routing();
         self.route(exchange, publish.routing_key, &mut headers);
         let without_bcc = match publish.properties.has_headers {
-            true => self.route_copies(exchange, publish, &mut headers)?,
+            true => self.route_copies(channel, exchange, publish, &mut headers)?,
             false => None,
         };
         let stripped;
@@ -170,6 +170,7 @@ impl Broker {
                     let text = format!("cannot publish to internal {exchange}");
                     return Err(access_refused(text));
                 }
+                self.permit_topic(channel, Access::Write, exchange, publish.routing_key)?;
                 exchange
             }
         };

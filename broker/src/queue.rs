@@ -255,12 +255,26 @@ impl Broker {
             self.permit_queue(channel, Access::Read, &name)?;
             self.permit_exchange(channel, Access::Write, &letters.exchange)?;
         }
+        self.check_queue_limit(vhost, &name)?;
+        let owner = declare.exclusive.then_some(connection);
+        Ok(self.insert_queue(vhost, name, declare, owner, settings))
+    }
+
+    /// A queue of a name that is free, with settings that its arguments gave.
+    pub(crate) fn insert_queue(
+        &mut self,
+        vhost: VhostId,
+        name: Name,
+        declare: &QueueDeclare<'_>,
+        owner: Option<ConnectionId>,
+        settings: Option<Box<Settings>>,
+    ) -> QueueId {
         let queue = self.queues.insert(Queue {
             vhost,
             name: name.clone(),
             durable: declare.durable,
             auto_delete: declare.auto_delete,
-            owner: declare.exclusive.then_some(connection),
+            owner,
             arguments: declare.arguments.clone(),
             settings,
             ready: Ready::default(),
@@ -278,10 +292,10 @@ impl Broker {
             runnable: false,
         });
         self.vhosts[vhost].queues.insert(name, queue);
-        if declare.exclusive {
+        if let Some(connection) = owner {
             self.connections[connection].exclusive.push(queue);
         }
-        Ok(queue)
+        queue
     }
 
     fn check_declared(

@@ -60,6 +60,14 @@ pub(crate) struct LazyHeaders<'a> {
     pub(crate) read: Option<Table>,
 }
 
+/// Whether a binding with these arguments makes sense from an exchange of this type.
+pub(crate) fn check_binding(kind: ExchangeType, arguments: &Table) -> Result<()> {
+    match kind {
+        ExchangeType::Headers => headers::check(arguments),
+        _ => Ok(()),
+    }
+}
+
 impl Router {
     pub(crate) fn new(kind: ExchangeType, hash: NameHash) -> Router {
         match kind {
@@ -73,7 +81,7 @@ impl Router {
     /// Whether a binding with these arguments makes sense here.
     pub(crate) fn check(&self, arguments: &Table) -> Result<()> {
         match self {
-            Router::Headers(_) => headers::check(arguments),
+            Router::Headers(_) => check_binding(ExchangeType::Headers, arguments),
             _ => Ok(()),
         }
     }

@@ -3,10 +3,11 @@
 //! Each is born with the default exchange and the `amq.` exchanges that every client may count on.
 
 use crate::broker::Broker;
-use crate::error::{Error, ErrorKind, Result, text};
+use crate::error::{Error, ErrorKind, Result, precondition_failed, text};
 use crate::exchange::{Exchange, ExchangeType};
 use crate::ids::{ExchangeId, QueueId, VhostId};
 use crate::names::{Name, NameMap};
+use crate::users::not_allowed;
 use crate::value::Table;
 
 pub(crate) struct Vhost {
@@ -14,6 +15,20 @@ pub(crate) struct Vhost {
     pub(crate) queues: NameMap<QueueId>,
     pub(crate) exchanges: NameMap<ExchangeId>,
     pub(crate) default_exchange: ExchangeId,
+    pub(crate) description: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) limits: VhostLimits,
+    /// Open connections.
+    pub(crate) connections: usize,
+}
+
+/// What a virtual host may hold at once; `None` is no limit (`rabbitmqctl set_vhost_limits`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VhostLimits {
+    /// Connections.
+    pub max_connections: Option<usize>,
+    /// Queues. Without it, [`Config::max_queues`](crate::Config::max_queues) counts.
+    pub max_queues: Option<usize>,
 }
 
 /// The exchanges of a new virtual host (AMQP 0-9-1, section 3.1.3; RabbitMQ adds the last two).
@@ -27,6 +42,11 @@ const PREDECLARED: [(&str, ExchangeType, bool); 7] = [
     ("amq.rabbitmq.trace", ExchangeType::Topic, true),
 ];
 
+/// The type of an exchange that every virtual host has.
+pub(crate) fn predeclared(name: &str) -> Option<ExchangeType> {
+    PREDECLARED.iter().find(|(known, ..)| *known == name).map(|&(_, kind, _)| kind)
+}
+
 impl Broker {
     /// Makes a virtual host with the exchanges that belong to every one; finds it if it is there.
     pub fn add_vhost(&mut self, name: &[u8]) -> VhostId {
@@ -38,6 +58,10 @@ impl Broker {
             queues: self.hash.map(),
             exchanges: self.hash.map(),
             default_exchange: ExchangeId::nowhere(),
+            description: String::new(),
+            tags: Vec::new(),
+            limits: VhostLimits::default(),
+            connections: 0,
         });
         self.vhost_names.insert(name.into(), vhost);
         for (exchange, kind, internal) in PREDECLARED {
@@ -65,6 +89,46 @@ impl Broker {
         self.vhost_names.get(name).copied().ok_or_else(|| {
             Error::new(ErrorKind::NotAllowed, format!("vhost {} not found", text(name)))
         })
+    }
+
+    /// Limits what a virtual host may hold. What it holds already stays.
+    pub fn set_vhost_limits(&mut self, vhost: VhostId, limits: VhostLimits) {
+        if let Some(vhost) = self.vhosts.get_mut(vhost) {
+            vhost.limits = limits;
+        }
+    }
+
+    /// `NOT_ALLOWED` if the broker or the virtual host takes no more connections.
+    pub(crate) fn check_connection_limits(&self, vhost: VhostId, user: &[u8]) -> Result<()> {
+        if let Some(limit) = self.config.max_connections
+            && self.connections.len() >= limit
+        {
+            return Err(not_allowed(format!(
+                "connection refused: node connection limit ({limit}) is reached"
+            )));
+        }
+        let state = &self.vhosts[vhost];
+        match state.limits.max_connections {
+            Some(limit) if state.connections >= limit => Err(not_allowed(format!(
+                "access to vhost '{}' refused for user '{}': connection limit ({limit}) is reached",
+                text(&state.name),
+                text(user)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// `PRECONDITION_FAILED` if the virtual host takes no more queues.
+    pub(crate) fn check_queue_limit(&self, vhost: VhostId, queue: &[u8]) -> Result<()> {
+        let state = &self.vhosts[vhost];
+        match state.limits.max_queues.or(self.config.max_queues) {
+            Some(limit) if state.queues.len() >= limit => Err(precondition_failed(format!(
+                "cannot declare queue '{}': queue limit in vhost '{}' ({limit}) is reached",
+                text(queue),
+                text(&state.name)
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The names of all virtual hosts, in the order of their slots.

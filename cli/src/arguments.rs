@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::service::{Amqp, Echo, Http, Line};
+use crate::amqp::Amqp;
+use crate::service::{Echo, Http, Line};
 
 /// Event-driven servers: a message queue for every RabbitMQ client, HTTP, lines, echo.
 #[derive(Debug, Parser)]
@@ -16,8 +17,9 @@ pub(crate) struct Arguments {
 
 const MORE: &str = "\
 Each listener that is bound prints a line on standard output, `listening KIND ADDRESS`; the log
-goes to standard error (RUST_LOG=debug shows connections, RUST_LOG=trace every event).
-SIGINT (Ctrl-C) and SIGTERM stop in order; a second one stops at once.";
+goes to standard error (RUST_LOG=info is the default, debug shows connections, trace every event).
+SIGINT (Ctrl-C) and SIGTERM stop in order: what is under way is flushed, for 10 seconds at most. A
+second one stops at once.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -29,6 +31,7 @@ pub(crate) enum Command {
         config: Option<PathBuf>,
     },
     /// Start the message queue: AMQP 0-9-1, as RabbitMQ speaks it
+    #[command(after_help = USERS)]
     Amqp(Amqp),
     /// Start an HTTP/1.1 server that answers with the request it saw
     Http(Http),
@@ -37,6 +40,27 @@ pub(crate) enum Command {
     /// Start a server that sends each byte back (RFC 862)
     Echo(Echo),
 }
+
+const USERS: &str = "\
+Without --user, --user-file and --definitions there is one user, `guest` with the password `guest`,
+who can only connect from this machine. Other users have to be listed, and then guest is none of
+them.
+
+The users of --user and --user-file are administrators, and may do everything in `/` and in every
+--vhost. Passwords on the command line can be seen by everybody on this machine; --user-file has one
+NAME:PASSWORD a line, and lines that begin with # are skipped. Users who may do less, and queues,
+exchanges and bindings to begin with, come from --definitions: a file as RabbitMQ's
+`rabbitmqctl export_definitions` writes it. Either all of it is imported or, if there is a mistake
+in it, nothing starts.
+
+In the file of `serve --config` the options have the same names; those that can be repeated are
+lists there:
+
+    [[service]]
+    kind = \"amqp\"
+    vhost = [\"shop\"]
+    user-file = \"users.txt\"
+    max-connections = 1000";
 
 const CONFIG: &str = "\
 The file is a list of services. Their options are named as on the command line:

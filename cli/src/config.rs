@@ -92,6 +92,13 @@ fn service(entry: Spanned<DeValue<'_>>) -> Result<Service, Problem> {
     let Some(kind) = table.remove("kind") else {
         return Err(Problem::at(span, "`kind` is missing: amqp, http, line or echo"));
     };
+    if let Some(listen) = table.get("listen")
+        && let DeValue::Array(list) = listen.get_ref()
+        && list.is_empty()
+    {
+        let problem = "`listen` names no address; leave it out for the usual one";
+        return Err(Problem::at(listen.span(), problem));
+    }
     let options = Spanned::new(span, table);
     match kind.get_ref().as_str() {
         Some("amqp") => options_of(options).map(Service::Amqp),
@@ -134,6 +141,8 @@ mod tests {
             ("[[service]]\nkind = 'gopher'\n", 2, "unknown kind `gopher`"),
             ("[[service]]\nlisten = []\n", 1, "`kind` is missing"),
             ("[[service]]\nkind = 'echo'\nlisten = ['x']\n", 3, "the port is missing"),
+            ("[[service]]\nkind = 'echo'\nlisten = []\n", 3, "names no address"),
+            ("[[service]]\nkind = 'line'\nmax-length = 0\n", 3, "nonzero"),
             ("[[service]]\nkind = 'line'\nmax-length = 'x'\n", 3, "invalid type"),
             ("[[service]\n", 1, ""),
         ] {

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod amqp;
 mod arguments;
 mod config;
 mod serve;
@@ -19,9 +20,7 @@ use crate::arguments::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_target(false)
-        .init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match serve::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

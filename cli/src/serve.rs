@@ -5,15 +5,17 @@ use std::io::{self, Write};
 
 use ropewalk::{Address, Error, Reactor};
 
+use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command};
 use crate::config::{self, ConfigError};
-use crate::service::Service;
+use crate::service::{Service, StartError};
 
 /// Why the program ends with status 1.
 #[derive(Debug)]
 pub(crate) enum Problem {
     Config(ConfigError),
-    Listen { kind: &'static str, error: Error },
+    Amqp(AmqpError),
+    Listen { kind: &'static str, error: Error, instead: &'static str },
     Reactor(Error),
     Output(io::Error),
 }
@@ -22,11 +24,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => write!(f, "{error}"),
-            Self::Listen { kind, error } if error.is_address_in_use() => write!(
-                f,
-                "{kind}: {error}; stop what listens there, or choose another address with --listen"
-            ),
-            Self::Listen { kind, error } => write!(f, "{kind}: {error}"),
+            Self::Amqp(error) => write!(f, "amqp: {error}"),
+            Self::Listen { kind, error, instead } if error.is_address_in_use() => {
+                write!(f, "{kind}: {error}; stop what listens there, or {instead}")
+            }
+            Self::Listen { kind, error, .. } => write!(f, "{kind}: {error}"),
             Self::Reactor(error) => write!(f, "{error}"),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
         }
@@ -36,16 +38,22 @@ impl fmt::Display for Problem {
 /// Runs what the command line asks for, until a signal stops it in order.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     let mut all = false;
+    let mut instead = "choose another address with --listen";
     let services = match arguments.command {
         Command::Serve { config: None } => {
             all = true;
+            instead = "name other addresses in a file for --config (see serve --help)";
             Service::usual()
         }
         Command::Serve { config: Some(file) } => {
             all = true;
+            instead = "change its `listen` in the file";
             config::read(&file).map_err(Problem::Config)?
         }
-        Command::Amqp(options) => vec![Service::Amqp(options)],
+        Command::Amqp(options) => {
+            options.warn_of_passwords();
+            vec![Service::Amqp(options)]
+        }
         Command::Http(options) => vec![Service::Http(options)],
         Command::Line(options) => vec![Service::Line(options)],
         Command::Echo(options) => vec![Service::Echo(options)],
@@ -56,8 +64,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     let mut bound = Vec::new();
     for service in &services {
         let kind = service.kind();
-        let addresses =
-            service.start(&mut reactor).map_err(|error| Problem::Listen { kind, error })?;
+        let addresses = service.start(&mut reactor).map_err(|error| match error {
+            StartError::Amqp(error) => Problem::Amqp(error),
+            StartError::Listen(error) => Problem::Listen { kind, error, instead },
+        })?;
         bound.extend(addresses.into_iter().map(|address| (service, address)));
     }
     announce(&bound).map_err(Problem::Output)?;

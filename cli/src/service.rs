@@ -1,13 +1,16 @@
 //! The services: what each one's options are, on the command line and in the file alike, and how
 //! it begins to listen.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
-use ropewalk::amqp::server as amqp;
 use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http, line};
 use serde::Deserialize;
+
+use crate::amqp::{Amqp, AmqpError};
 
 /// One of the servers, with its options.
 #[derive(Debug)]
@@ -16,6 +19,13 @@ pub(crate) enum Service {
     Http(Http),
     Line(Line),
     Echo(Echo),
+}
+
+/// Why a service cannot start.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Amqp(AmqpError),
+    Listen(Error),
 }
 
 /// Where to listen, as an option: `--listen`, repeatable.
@@ -37,21 +47,6 @@ impl TryFrom<String> for Listen {
     fn try_from(given: String) -> Result<Self, Error> {
         given.parse()
     }
-}
-
-/// Options of the message queue.
-#[derive(Debug, Default, Args, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(crate) struct Amqp {
-    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:5672]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Vec<Listen>,
-    /// The largest message body that is taken [default: 134217728]
-    #[arg(long, value_name = "BYTES")]
-    max_message_size: Option<u64>,
-    /// The heartbeat interval to propose to clients; 0 is none [default: 60]
-    #[arg(long, value_name = "SECONDS")]
-    heartbeat: Option<u16>,
 }
 
 /// Options of the HTTP server.
@@ -76,7 +71,7 @@ pub(crate) struct Line {
     listen: Vec<Listen>,
     /// The longest line in bytes; a longer one closes its connection [default: 16384]
     #[arg(long, value_name = "BYTES")]
-    max_length: Option<usize>,
+    max_length: Option<NonZeroUsize>,
 }
 
 /// Options of the echo server.
@@ -129,28 +124,33 @@ impl Service {
 
     /// A command that shows the service at work.
     pub(crate) fn try_it(&self, address: Address) -> String {
-        let (ip, port) = match address.socket_addr() {
-            Some(address) => (address.ip(), address.port()),
-            None => return String::new(),
-        };
+        let Some(mut address) = address.socket_addr() else { return String::new() };
+        // Whoever listens everywhere is reached by loopback.
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
         match self {
-            Self::Amqp(_) => format!("any AMQP 0-9-1 client, as amqp://guest:guest@{ip}:{port}/"),
-            Self::Http(_) => format!("curl http://{ip}:{port}/hello"),
-            Self::Line(_) | Self::Echo(_) => format!("nc {ip} {port}"),
+            Self::Amqp(options) => {
+                let login = if options.has_guest() { "guest:guest" } else { "USER:PASSWORD" };
+                format!("any AMQP 0-9-1 client, as amqp://{login}@{address}/")
+            }
+            Self::Http(_) => format!("curl http://{address}/hello"),
+            Self::Line(_) | Self::Echo(_) => format!("nc {} {}", address.ip(), address.port()),
         }
     }
 
     /// Binds every address, and answers where each listens.
-    pub(crate) fn start(&self, reactor: &mut Reactor) -> Result<Vec<Address>, Error> {
-        let usual = [Listen(Endpoint::from(std::net::SocketAddr::from((
-            std::net::Ipv4Addr::LOCALHOST,
-            self.usual_port(),
-        ))))];
+    pub(crate) fn start(&self, reactor: &mut Reactor) -> Result<Vec<Address>, StartError> {
+        let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, self.usual_port()));
+        let usual = [Listen(Endpoint::from(usual))];
         let listen = match self.listen() {
             [] => &usual[..],
             chosen => chosen,
         };
-        match self {
+        let bound = match self {
             Self::Http(options) => {
                 let mut config = http::Config::default();
                 if let Some(limit) = options.max_body {
@@ -163,7 +163,7 @@ impl Service {
                 })
             }
             Self::Line(options) => {
-                let longest = options.max_length.unwrap_or(MAX_LENGTH);
+                let longest = options.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
                 bind(reactor, listen, || {
                     move |_| {
                         line::Lines::new(line::echo::LineEcho)
@@ -174,18 +174,12 @@ impl Service {
             }
             Self::Echo(_) => bind(reactor, listen, || |_| line::echo::Echo),
             Self::Amqp(options) => {
-                let mut config = amqp::Config::default();
-                if let Some(limit) = options.max_message_size {
-                    config = config.max_message_size(limit);
-                }
-                if let Some(seconds) = options.heartbeat {
-                    config = config.heartbeat(seconds);
-                }
+                let server = options.server(reactor).map_err(StartError::Amqp)?;
                 // All its listeners serve the same queues.
-                let server = amqp::Server::new(config);
                 bind(reactor, listen, || server.clone())
             }
-        }
+        };
+        bound.map_err(StartError::Listen)
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct Listener {
     pub(crate) socket: Listening,
     pub(crate) factory: Box<dyn AnyFactory>,
     pub(crate) connection: Rc<ConnectionOptions>,
-    in_accepting: bool,
+    /// In the list of listeners with more to accept.
+    pub(crate) in_accepting: bool,
     /// Descriptors ran out: said once, until accepting works again.
     starved: bool,
     /// A timer is set to look again: one is enough, however many callers come meanwhile.

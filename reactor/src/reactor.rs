@@ -172,9 +172,10 @@ impl Reactor {
             match ready.source {
                 Source::Connection(id) => self.connection_ready(id, ready),
                 Source::Listener(slot) => {
+                    // One that waits for the rest of its share has it below, and only once.
                     let listener = self.core.listeners.get(slot as usize);
-                    if let Some(id) = listener.map(|listener| listener.id) {
-                        self.core.accept(id);
+                    if let Some(listener) = listener.filter(|listener| !listener.in_accepting) {
+                        self.core.accept(listener.id);
                     }
                 }
                 Source::Connector(slot) => self.core.connect_moved(slot),

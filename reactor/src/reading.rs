@@ -33,7 +33,10 @@ impl Reactor {
         }
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         connection.readable |= ready.readable || ready.read_closed || ready.failed;
-        self.read(id);
+        // One that is on the list has its share from there, in this turn or the next: not two.
+        if !connection.in_ready {
+            self.read(id);
+        }
         if ready.failed
             && let Some(connection) = self.core.connections.get_mut(id)
             && connection.intake() == Intake::Hold

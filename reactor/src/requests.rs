@@ -202,7 +202,9 @@ impl Reactor {
         self.core.local.deferred()
     }
 
-    /// Runs a future on the loop, and gives its result. Dropping the deferred lets the future run
+    /// Runs a future on the loop, and gives its output. (A future that answers a `Result` gives
+    /// that as a whole: its `Err` is no failure of the deferred, and is not logged by
+    /// [`forget`](Deferred::forget).) Dropping the deferred lets the future run
     /// on; [`cancel`](Deferred::cancel) drops the future. A panic in it is logged, and fails the
     /// deferred.
     pub fn spawn<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Deferred<T> {

@@ -142,7 +142,7 @@ impl Reactor {
                 ShutdownStage::Held if shutdown.is_due() => self.close_everything(),
                 ShutdownStage::Closing => {
                     if now || shutdown.timed_out {
-                        self.abort_everything(now);
+                        self.abort_everything();
                     }
                     let core = self.core_mut();
                     let hurried = now || core.shutdown.timed_out;
@@ -209,13 +209,13 @@ impl Reactor {
         self.births_and_losses();
     }
 
-    fn abort_everything(&mut self, now: bool) {
+    fn abort_everything(&mut self) {
         let core = self.core_mut();
         for id in core.connections.ids() {
             if let Some(connection) = core.connections.get(id)
                 && connection.stage != Stage::Lost
             {
-                if !now && connection.buffered() > 0 {
+                if connection.buffered() > 0 {
                     warn!(
                         target: LOG,
                         "{}: stopped with {} bytes that the peer did not take in time",
@@ -265,7 +265,7 @@ impl Reactor {
             let core = self.core_mut();
             core.births.clear();
             core.stop_connecting();
-            self.abort_everything(true);
+            self.abort_everything();
             self.core_mut().pool.close();
             self.core_mut().shutdown.stage = ShutdownStage::Over;
         }

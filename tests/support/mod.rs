@@ -91,7 +91,12 @@ impl Drop for Server {
 
 /// Waits for the end of a child, within patience.
 pub fn wait(child: &mut Child) -> ExitStatus {
-    let end = Instant::now() + PATIENCE;
+    wait_within(child, PATIENCE)
+}
+
+/// Waits for the end of a child, and kills it at the limit.
+pub fn wait_within(child: &mut Child, limit: Duration) -> ExitStatus {
+    let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().expect("it is our child") {
             return status;
@@ -159,8 +164,42 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// The directory of a package's source distribution (`NAME==VERSION`), unpacked below `target/`.
+/// Fetched on first use.
+pub fn python_source(package: &str) -> PathBuf {
+    let python = python();
+    let (name, version) = package.split_once("==").expect("the package is pinned");
+    let home = target().join("tests-python/sources").join(name);
+    fs::create_dir_all(&home).expect("target/ is writable");
+    let lock = File::create(home.join("lock")).expect("target/ is writable");
+    lock.lock().expect("the lock's file is ours");
+    // As its file is named: a name's hyphens are underscores there.
+    let stem = format!("{}-{version}", name.replace('-', "_"));
+    let source = home.join(&stem);
+    if source.exists() {
+        return source;
+    }
+    // Only this package has to come as source: pip may need others, built, to read its metadata.
+    let hint = format!("{package} cannot be fetched: pip download --no-binary {name} {package}");
+    run(
+        Command::new(&python)
+            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check"])
+            .args(["--no-deps", "--no-binary", name, package])
+            .arg("--dest")
+            .arg(&home),
+        &hint,
+    );
+    // Unpacked beside its place and moved there: what is there is whole.
+    let unpacked = home.join("unpacked");
+    let _ = fs::remove_dir_all(&unpacked);
+    let archive = home.join(format!("{stem}.tar.gz"));
+    run(Command::new(&python).args(["-m", "tarfile", "-e"]).arg(archive).arg(&unpacked), &hint);
+    fs::rename(unpacked.join(&stem), &source).expect("target/ is writable");
+    source
+}
+
 /// The build directory: two levels above this test's own binary, which is in `PROFILE/deps`.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let binary = std::env::current_exe().expect("this test runs");
     binary.ancestors().nth(3).expect("cargo puts it in target/PROFILE/deps").to_owned()
 }

@@ -60,7 +60,10 @@ impl Core {
     pub(super) fn closing_method(&mut self, number: u16, payload: &[u8]) -> Result {
         match Method::decode(payload)? {
             Method::ChannelClose(_) => self.send(number, &channel::CloseOk {}), // both at once
-            Method::ChannelCloseOk(_) => self.end_lane(number, &Error::Closed),
+            Method::ChannelCloseOk(_) => {
+                self.end_lane(number, &Error::Closed);
+                self.recover(); // which may have waited for this channel
+            }
             _ => {}
         }
         Ok(())
@@ -241,14 +244,8 @@ impl Core {
                 }
             }
             (Request::Cancel(tag, promise), _) => {
-                if let Some(consuming) = lane.remove_consumer(tag.as_bytes()) {
-                    let end = Event::ConsumerEnd(consuming.subscription, Ok(()));
-                    self.events.push_back(end);
-                    self.consumer_gone(&consuming.queue);
-                }
-                if let Some(promise) = promise {
-                    promise.succeed(());
-                }
+                self.consumer_cancelled(number, &tag, promise);
+                self.recover(); // which may have waited for this answer
             }
             (Request::Get { promise, .. }, Method::BasicGetEmpty(_)) => promise.succeed(None),
             (Request::Get { no_ack, promise }, Method::BasicGetOk(ok)) => {

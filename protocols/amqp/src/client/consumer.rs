@@ -18,6 +18,16 @@ use super::{Error, Result};
 /// What a consumer's callback is to the hub.
 pub(super) type DeliveryCallback = Box<dyn FnMut(&mut Reactor, Delivery)>;
 
+/// What became of a delivery that was offered.
+pub(super) enum Offered {
+    /// It waits in a stream, and so still counts as held.
+    Kept,
+    /// This is to be called with it, and put back then.
+    Call(DeliveryCallback, Delivery),
+    /// Nobody is there any more.
+    Refused(Delivery),
+}
+
 /// A consumer's end on this side.
 pub(super) struct Subscription {
     pub(super) tag: Rc<str>,
@@ -48,23 +58,20 @@ impl Subscription {
         Self { tag, no_ack, sink: RefCell::new(Sink::Stream(Stream::default())) }
     }
 
-    /// Hands a delivery on; gives it back if there is a callback to call with it.
-    pub(super) fn offer(&self, delivery: Delivery) -> Option<(DeliveryCallback, Delivery)> {
+    /// Hands a delivery on.
+    pub(super) fn offer(&self, delivery: Delivery) -> Offered {
         match &mut *self.sink.borrow_mut() {
-            Sink::Callback(callback) => callback.take().map(|callback| (callback, delivery)),
+            Sink::Callback(callback) => match callback.take() {
+                Some(callback) => Offered::Call(callback, delivery),
+                None => Offered::Refused(delivery),
+            },
+            Sink::Stream(stream) if stream.end.is_some() => Offered::Refused(delivery),
             Sink::Stream(stream) => {
-                if stream.end.is_none() {
-                    stream.queue.push_back(delivery);
-                    stream.wake();
-                }
-                None
+                stream.queue.push_back(delivery);
+                stream.wake();
+                Offered::Kept
             }
         }
-    }
-
-    /// Whether deliveries wait in here, and so still count, after they have been offered.
-    pub(super) fn is_stream(&self) -> bool {
-        matches!(&*self.sink.borrow(), Sink::Stream(_))
     }
 
     /// The callback has returned.

@@ -3,6 +3,8 @@
 //! It has no transport, no clock and no timer, and calls nobody: what users are to hear waits in
 //! `events` until the hub tells them. The one rule: `Phase` changes in this file alone.
 
+mod lanes;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;
@@ -18,13 +20,12 @@ use super::error::{Close, fail};
 use super::handshake::Limits;
 use super::lane::{CloseCallback, Lane, Stage};
 use super::message::{Delivery, Returned};
-use super::options::DELIVERIES_STRETCH;
 use super::outbox::Outbox;
 use super::recovery::Recovery;
 use super::requests::Request;
 use super::topology::Topology;
 use super::{Error, LOG, Options, Result};
-use crate::codec::method::{basic, channel, connection};
+use crate::codec::method::{basic, connection};
 use crate::codec::{
     Assembler, EncodeMethod, Encoder, Frame, FrameKind, Frames, Method, MethodId, PROTOCOL_HEADER,
     ReplyCode, ShortStr, Sink, TableBuf,
@@ -79,6 +80,8 @@ pub(super) enum Reading {
 pub(super) struct Core {
     pub(super) options: Options,
     phase: Phase,
+    /// There has been an open connection.
+    was_open: bool,
     /// How many connections have been lost: what belongs to one of them is stale.
     pub(super) epoch: u64,
     pub(super) limits: Limits,
@@ -107,6 +110,7 @@ impl Core {
         Core {
             options,
             phase: Phase::Down,
+            was_open: false,
             epoch: 0,
             limits,
             outbox: Outbox::default(),
@@ -139,6 +143,11 @@ impl Core {
             Phase::Over(error) => Err(error.clone()),
             _ => Err(Error::Reconnecting),
         }
+    }
+
+    /// Whether channels can be used on the wire, if not by users.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Recovering(_))
     }
 
     /// Whether the greeting is under way, and so has a deadline.
@@ -215,6 +224,8 @@ impl Core {
                 Stage::Closing(_) => self.end_lane(number, &Error::Closed),
                 _ if is_unborn || lane.shared.is_none() => self.end_lane(number, cause),
                 _ => {
+                    self.finish_cancels(number);
+                    let Some(lane) = self.lane_mut(number) else { continue };
                     lane.fail_requests(cause);
                     lane.assembler = Assembler::new(max_message_size);
                     self.end_unstarted_consumers(number);
@@ -278,107 +289,6 @@ impl Core {
         let Some(lane) = self.lane_mut(channel) else { return request.fail(&Error::Closed) };
         lane.pending.push_back(request);
         self.send(channel, method);
-    }
-
-    // Channels.
-
-    pub(super) fn lane_mut(&mut self, number: u16) -> Option<&mut Lane> {
-        self.lanes.get_mut(usize::from(number).checked_sub(1)?)?.as_deref_mut()
-    }
-
-    /// The lowest number that is free, with its slot made.
-    pub(super) fn free_number(&mut self) -> Result<u16> {
-        let free = self.lanes.iter().position(Option::is_none).unwrap_or(self.lanes.len());
-        if free >= usize::from(self.limits.channel_max) {
-            return Err(Error::NoChannelLeft(self.limits.channel_max));
-        }
-        if free == self.lanes.len() {
-            self.lanes.push(None);
-        }
-        Ok(free as u16 + 1) // at most channel_max
-    }
-
-    /// Puts a lane on its number and opens it.
-    pub(super) fn open_lane(&mut self, number: u16, lane: Lane, request: Request) {
-        self.lanes[usize::from(number) - 1] = Some(Box::new(lane));
-        self.request(number, &channel::Open::default(), request);
-    }
-
-    /// Closes a channel from here.
-    pub(super) fn close_lane(&mut self, number: u16, code: ReplyCode, text: &str) {
-        let method = channel::Close {
-            reply_code: code.number(),
-            reply_text: ShortStr::cut_text(text),
-            ..Default::default()
-        };
-        self.send(number, &method);
-        if let Some(lane) = self.lane_mut(number) {
-            lane.stage = Stage::Closing(Vec::new());
-        }
-    }
-
-    /// A channel is no more: all that waits on it fails, its consumers end, its number is free.
-    pub(super) fn end_lane(&mut self, number: u16, error: &Error) {
-        let slot = usize::from(number) - 1;
-        let Some(mut lane) = self.lanes.get_mut(slot).and_then(Option::take) else { return };
-        lane.fail_requests(error);
-        if let Some(shared) = &lane.shared {
-            shared.end.borrow_mut().get_or_insert_with(|| error.clone());
-        }
-        for consuming in mem::take(&mut lane.consumers) {
-            let subscription = consuming.subscription;
-            self.events.push_back(Event::ConsumerEnd(subscription, Err(error.clone())));
-            self.consumer_gone(&consuming.queue);
-        }
-        if let Stage::Closing(promises) = &mut lane.stage {
-            promises.drain(..).for_each(|promise| promise.succeed(()));
-        }
-        match (lane.on_close.take(), error) {
-            (Some(callback), Error::Closed) => self.garbage.push(Box::new(callback)),
-            (Some(callback), error) => {
-                self.events.push_back(Event::ChannelClosed(callback, error.clone()));
-            }
-            (None, _) => {}
-        }
-        self.garbage.push(Box::new((lane.on_return.take(), lane.on_cancel.take())));
-    }
-
-    /// Consumers whose start the server had not granted: they are not brought back.
-    fn end_unstarted_consumers(&mut self, number: u16) {
-        let Some(lane) = self.lane_mut(number) else { return };
-        let (kept, ended) = mem::take(&mut lane.consumers)
-            .into_iter()
-            .partition(|consuming| consuming.is_started && !consuming.is_abandoned);
-        lane.consumers = kept;
-        for consuming in ended {
-            let callback = consuming.subscription.end(Err(Error::Closed));
-            self.garbage.push(Box::new(callback));
-        }
-    }
-
-    /// A consumer of `queue` has gone; if it was the last on this connection, an auto-delete
-    /// queue is gone too.
-    pub(super) fn consumer_gone(&mut self, queue: &str) {
-        let queue = self.topology.current(queue).to_owned();
-        let mut consumers = self.lanes.iter().flatten().flat_map(|lane| &lane.consumers);
-        if !consumers.any(|other| self.topology.current(&other.queue) == queue) {
-            self.topology.queue_unused(&queue);
-        }
-    }
-
-    /// Whether reading has to wait until users have taken some deliveries.
-    ///
-    /// An answer comes behind the deliveries: whoever awaits one before he takes the next
-    /// delivery must get it, so reading goes on for him, up to a limit that is harder.
-    pub(super) fn should_pause(&self) -> bool {
-        let limit = self.options.deliveries_limit;
-        if self.held <= limit {
-            return false;
-        }
-        let is_awaited = !self.is_open()
-            || !self.secrets.is_empty()
-            || self.lanes.iter().flatten().any(|lane| lane.is_awaited());
-        !is_awaited || self.held > limit.saturating_mul(DELIVERIES_STRETCH)
     }
 
     // Frames.
@@ -455,10 +365,11 @@ impl Core {
                 self.phase = Phase::AwaitingTune;
             }
             (Phase::AwaitingTune, Method::ConnectionTune(tune)) => {
-                self.tune(tune);
+                self.tune(tune)?;
                 self.phase = Phase::AwaitingOpen;
             }
-            (Phase::AwaitingOpen, Method::ConnectionOpenOk(_)) if self.epoch == 0 => {
+            (Phase::AwaitingOpen, Method::ConnectionOpenOk(_)) if !self.was_open => {
+                self.was_open = true;
                 self.phase = Phase::Open;
             }
             (Phase::AwaitingOpen, Method::ConnectionOpenOk(_)) => {

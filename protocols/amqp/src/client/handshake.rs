@@ -4,7 +4,7 @@ use super::core::Core;
 use super::options::Mechanism;
 use super::{Error, Options, Result};
 use crate::codec::method::connection;
-use crate::codec::{Secret, ShortStr, TableBuf};
+use crate::codec::{FRAME_MIN_SIZE, Secret, ShortStr, TableBuf};
 
 /// What was negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,8 @@ impl Limits {
         let channels = lesser(options.channel_max.into(), tune.channel_max.into());
         Limits {
             channel_max: if channels == 0 { u16::MAX } else { channels as u16 },
-            frame_max: lesser(options.frame_max, tune.frame_max),
+            // Whatever a server says, there has to be room for a frame's fixed parts.
+            frame_max: lesser(options.frame_max, tune.frame_max).max(FRAME_MIN_SIZE),
             heartbeat: options.heartbeat.unwrap_or(tune.heartbeat),
         }
     }
@@ -63,15 +64,16 @@ impl Core {
     }
 
     /// Answers `connection.tune`, and enters the virtual host.
-    pub(super) fn tune(&mut self, tune: connection::Tune) {
+    pub(super) fn tune(&mut self, tune: connection::Tune) -> Result {
         let limits = Limits::negotiated(&self.options, tune);
         let Limits { channel_max, frame_max, heartbeat } = limits;
         self.send(0, &connection::TuneOk { channel_max, frame_max, heartbeat });
         self.limits = limits;
         let vhost = self.options.vhost.clone();
-        let open =
-            connection::Open { virtual_host: ShortStr::cut_text(&vhost), ..Default::default() };
-        self.send(0, &open);
+        let virtual_host =
+            ShortStr::new(vhost.as_bytes()).ok_or(Error::TooLong("virtual host's name"))?;
+        self.send(0, &connection::Open { virtual_host, ..Default::default() });
+        Ok(())
     }
 }
 
@@ -131,5 +133,6 @@ mod tests {
         assert_eq!(negotiated(uri, 2047, 131_072, 60), (10, 8192, 7));
         assert_eq!(negotiated(uri, 5, 4096, 0), (5, 4096, 7));
         assert_eq!(negotiated("amqp://?heartbeat=0", 0, 0, 60).2, 0);
+        assert_eq!(negotiated("amqp://", 1, 1, 1), (1, 4096, 1));
     }
 }

@@ -4,18 +4,19 @@
 //! transport's protocol does the same when something has come. The one rule: no user code runs
 //! while the state is borrowed.
 
+mod waiting;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use ropewalk_reactor::{
-    ConnectionId, Deferred, Local, Promise, Reactor, TimerId, Transport, Written,
-};
+use ropewalk_reactor::{ConnectionId, Local, Promise, Reactor, TimerId, Transport, Written};
 
+use super::channel::Channel;
 use super::connection::{Connection, Notice};
+use super::consumer::{Offered, Subscription};
 use super::core::{Core, Event, Phase};
-use super::error::fail;
 use super::lane::Lane;
-use super::{Error, LOG, Options};
+use super::{LOG, Options};
 
 pub(super) type NoticeCallback = Box<dyn FnMut(&mut Reactor, Notice)>;
 
@@ -124,16 +125,10 @@ impl Hub {
         }
         self.output.buffered.set(transport.buffered());
         self.output.is_congested.set(transport.writability() == Written::AboveHighWater);
-        let low = core.options.deliveries_limit / 2;
-        let has_room = core.held <= low || !core.should_pause() && self.has_waiter(&core);
-        if self.is_paused.get() && has_room {
+        if self.is_paused.get() && core.may_resume() {
             self.is_paused.set(false);
             transport.resume_reading();
         }
-    }
-
-    fn has_waiter(&self, core: &Core) -> bool {
-        core.lanes.iter().flatten().any(|lane| lane.is_awaited())
     }
 
     // Telling users.
@@ -157,12 +152,25 @@ impl Hub {
     fn tell(self: &Rc<Self>, reactor: &mut Reactor, event: Event) {
         match event {
             Event::Delivery(subscription, delivery) => {
-                if !subscription.is_stream() {
-                    self.core.borrow_mut().held -= delivery.cost();
+                let cost = delivery.cost();
+                let offered = subscription.offer(delivery);
+                if !matches!(offered, Offered::Kept) {
+                    self.core.borrow_mut().release(cost);
                 }
-                if let Some((mut callback, delivery)) = subscription.offer(delivery) {
-                    callback(reactor, delivery);
-                    subscription.put_back(callback);
+                match offered {
+                    Offered::Kept => {}
+                    Offered::Call(mut callback, delivery) => {
+                        let channel = delivery.channel().clone();
+                        let mut guard = Abandon { channel, subscription: Some(&subscription) };
+                        callback(reactor, delivery);
+                        guard.subscription = None;
+                        subscription.put_back(callback);
+                    }
+                    // It goes back, to somebody who takes it.
+                    Offered::Refused(delivery) if !delivery.is_settled() => {
+                        let _ = delivery.reject(true);
+                    }
+                    Offered::Refused(_) => {}
                 }
             }
             Event::ConsumerEnd(subscription, result) => drop(subscription.end(result)),
@@ -209,173 +217,7 @@ impl Hub {
         let earlier = self.waiting.borrow_mut().on_notice.replace(callback);
         drop(earlier);
     }
-
-    // Telling those who wait for the connection.
-
-    /// The first connection is open, or will never be.
-    fn tell_opening(self: &Rc<Self>) {
-        let outcome = match self.core.borrow().phase() {
-            Phase::Open => Ok(()),
-            Phase::Over(error) => Err(error.clone()),
-            _ => return,
-        };
-        let Some(promise) = self.waiting.borrow_mut().opening.take() else { return };
-        match outcome {
-            Ok(()) if promise.is_wanted() => promise.succeed(Connection::from_hub(self.clone())),
-            Ok(()) => self.close_now(), // whoever asked has gone
-            Err(error) => fail(promise, &error),
-        }
-    }
-
-    /// Whether somebody waits for the first connection.
-    pub(super) fn is_opening(&self) -> bool {
-        self.waiting.borrow().opening.as_ref().is_some_and(Promise::is_wanted)
-    }
-
-    /// Whether there has been no connection yet.
-    pub(super) fn is_first(&self) -> bool {
-        self.waiting.borrow().opening.is_some()
-    }
-
-    /// Fires once messages can be published: the connection is there, nothing blocks it, and its
-    /// output is below the high-water mark.
-    pub(super) fn ready(self: &Rc<Self>) -> Deferred<()> {
-        let (promise, deferred) = self.local.deferred();
-        self.waiting.borrow_mut().ready.push(promise);
-        self.schedule();
-        deferred
-    }
-
-    /// Whether publishing now adds to a backlog, or fails.
-    pub(super) fn is_writable(&self) -> bool {
-        let core = self.core.borrow();
-        core.is_open()
-            && core.blocked.is_none()
-            && !self.output.is_congested.get()
-            && core.outbox.len() <= HIGH_WATER_MARK
-    }
-
-    fn tell_ready(self: &Rc<Self>) {
-        if self.waiting.borrow().ready.is_empty() {
-            return;
-        }
-        if self.is_writable() {
-            let waiting = std::mem::take(&mut self.waiting.borrow_mut().ready);
-            waiting.into_iter().for_each(|promise| promise.succeed(()));
-        } else if let Phase::Over(error) = self.core.borrow().phase() {
-            let waiting = std::mem::take(&mut self.waiting.borrow_mut().ready);
-            waiting.into_iter().for_each(|promise| fail(promise, error));
-        } else if self.output.is_congested.get() && !self.output.will_resume.get() {
-            // The reactor tries to send at the end of this turn. If that is enough to come down,
-            // it does not say so; if not, it says that it will.
-            self.schedule();
-        }
-    }
-
-    /// Fires when there will be no connection any more.
-    pub(super) fn until_closed(self: &Rc<Self>) -> Deferred<()> {
-        let (promise, deferred) = self.local.deferred();
-        self.waiting.borrow_mut().closed.push(promise);
-        self.schedule();
-        deferred
-    }
-
-    fn tell_until_closed(&self) {
-        let core = self.core.borrow();
-        let Phase::Over(reason) = core.phase() else { return };
-        for promise in std::mem::take(&mut self.waiting.borrow_mut().closed) {
-            match reason {
-                Error::Closed => promise.succeed(()),
-                reason => fail(promise, reason),
-            }
-        }
-    }
-
-    /// Closes in order; see `Connection::close`.
-    pub(super) fn close(self: &Rc<Self>) -> Deferred<()> {
-        let (promise, deferred) = self.local.deferred();
-        self.waiting.borrow_mut().closing.push(promise);
-        self.close_now();
-        deferred
-    }
-
-    fn close_now(self: &Rc<Self>) {
-        let mut core = self.core.borrow_mut();
-        match core.phase() {
-            Phase::Open | Phase::Recovering(_) => {
-                core.close();
-                let timeout = core.options.close_timeout;
-                drop(core);
-                self.schedule();
-                self.arm(timeout, |hub, reactor| hub.abort(reactor));
-            }
-            Phase::Closing => {}
-            Phase::Over(_) => {
-                drop(core);
-                self.tell_closed();
-            }
-            _ => {
-                drop(core);
-                let hub = self.clone();
-                self.local.call_soon(move |reactor| {
-                    hub.over(Error::Closed);
-                    hub.abort(reactor);
-                });
-            }
-        }
-    }
-
-    /// Ends the transport at once.
-    fn abort(self: &Rc<Self>, reactor: &mut Reactor) {
-        if let Some(mut transport) = self.link.get().and_then(|id| reactor.connection(id)) {
-            transport.abort_connection();
-        }
-    }
-
-    /// There will be no further connection.
-    pub(super) fn over(self: &Rc<Self>, reason: Error) {
-        let hub = self.clone();
-        self.local.call_soon(move |reactor| {
-            if let Some(timer) = hub.timer.take() {
-                reactor.cancel(timer);
-            }
-        });
-        let mut core = self.core.borrow_mut();
-        if !matches!(core.phase(), Phase::Over(_)) {
-            core.end(reason);
-        }
-        drop(core);
-        self.tell_closed();
-        self.schedule();
-    }
-
-    fn tell_closed(&self) {
-        let waiting = std::mem::take(&mut self.waiting.borrow_mut().closing);
-        waiting.into_iter().for_each(|promise| promise.succeed(()));
-    }
-
-    /// Sets the timer, in place of an earlier one.
-    pub(super) fn arm(
-        self: &Rc<Self>,
-        delay: std::time::Duration,
-        call: impl FnOnce(Rc<Hub>, &mut Reactor) + 'static,
-    ) {
-        let hub = self.clone();
-        self.local.call_soon(move |reactor| {
-            let timed = hub.clone();
-            let timer = reactor.call_later(delay, move |reactor| {
-                timed.timer.set(None);
-                call(timed, reactor);
-            });
-            if let Some(earlier) = hub.timer.replace(Some(timer)) {
-                reactor.cancel(earlier);
-            }
-        });
-    }
 }
-
-/// Above this much in the outbox a publisher should wait: the reactor's own high-water mark.
-const HIGH_WATER_MARK: usize = 64 * 1024;
 
 /// Sees to it that events are told even if telling one of them panicked.
 struct Rest<'a>(&'a Rc<Hub>);
@@ -390,7 +232,28 @@ impl Drop for Rest<'_> {
     }
 }
 
+/// Cancels a consumer whose callback panics.
+struct Abandon<'a> {
+    channel: Channel,
+    /// `None` once the callback has returned.
+    subscription: Option<&'a Rc<Subscription>>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if let Some(subscription) = self.subscription {
+            self.channel.abandon(subscription, std::collections::VecDeque::new());
+        }
+    }
+}
+
 impl Core {
+    /// Deliveries of this cost are users' own now.
+    pub(super) fn release(&mut self, cost: usize) {
+        debug_assert!(self.held >= cost, "what is released was held");
+        self.held = self.held.saturating_sub(cost);
+    }
+
     /// The next event that tells of the connection itself, leaving others where they are.
     fn next_notice(&mut self) -> Option<Event> {
         let found = self.events.iter().position(|event| matches!(event, Event::Notice(_)))?;

@@ -193,9 +193,13 @@ impl Core {
 
     fn consume_again(&mut self, number: u16) {
         let Some(lane) = self.lane_mut(number) else { return };
+        if let Stage::Closing(_) = lane.stage {
+            return;
+        }
         let consumers: Vec<_> = lane
             .consumers
             .iter()
+            .filter(|found| !found.is_abandoned)
             .map(|found| {
                 (found.subscription.tag.clone(), found.queue.clone(), found.options.clone())
             })

@@ -1,9 +1,11 @@
-//! Who may log in, and from where: SASL's PLAIN and AMQPLAIN, and the users that are known.
+//! Who may log in, and from where: SASL's PLAIN and AMQPLAIN.
+//!
+//! Passwords and permissions are the broker's affair, or that of an [`Authenticator`].
 
 use std::fmt;
 use std::net::IpAddr;
 
-use ropewalk_broker::Permissions;
+use ropewalk_broker::{Access, Broker, Permissions};
 use ropewalk_reactor::Address;
 
 use crate::codec::Table;
@@ -32,8 +34,9 @@ impl fmt::Debug for Login<'_> {
     }
 }
 
-/// Decides who may log in. It must not block: it is asked on the loop. Nor may it call
-/// [`Server::with_broker`](super::Server::with_broker), since the server is in the middle of a call.
+/// Decides who may log in, in the place of the broker's own users. It must not block: it is asked
+/// on the loop. Nor may it call [`Server::with_broker`](super::Server::with_broker), since the
+/// server is in the middle of a call.
 pub trait Authenticator {
     /// Whether the user is who it says, and may come from where it comes. The error is for the
     /// log; the client is only told that it was refused.
@@ -56,78 +59,40 @@ pub trait Authenticator {
     }
 }
 
-/// Users with their passwords.
-///
-/// The default is RabbitMQ's: `guest` with the password `guest`, only from this machine.
-#[derive(Clone)]
-pub struct Users {
-    users: Vec<User>,
-}
+/// What an authenticator granted, as the broker takes it.
+pub(crate) struct Granted(pub(crate) Box<dyn Permissions>);
 
-#[derive(Clone)]
-struct User {
-    name: Vec<u8>,
-    password: Vec<u8>,
-    loopback_only: bool,
-}
+impl Permissions for Granted {
+    fn allows(&self, access: Access, name: &[u8]) -> bool {
+        self.0.allows(access, name)
+    }
 
-impl Default for Users {
-    fn default() -> Users {
-        Users::none().with_local_user("guest", "guest")
+    fn allows_topic(&self, access: Access, exchange: &[u8], routing_key: &[u8]) -> bool {
+        self.0.allows_topic(access, exchange, routing_key)
     }
 }
 
-impl Users {
-    /// Nobody.
-    pub fn none() -> Users {
-        Users { users: Vec::new() }
+/// Asks the broker's own users, of whom those named in `loopback_users` may only come from this
+/// machine.
+pub(crate) fn authenticate_user(
+    broker: &Broker,
+    loopback_users: &[Vec<u8>],
+    login: &Login<'_>,
+) -> Result<(), String> {
+    let name = String::from_utf8_lossy(login.user);
+    if !broker.verify_password(login.user, login.password) {
+        return Err(format!("user '{name}' is unknown, or its password is wrong"));
     }
-
-    /// And this user, from anywhere; one of the same name is replaced.
-    #[must_use]
-    pub fn with_user(self, name: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Users {
-        self.with(name.as_ref(), password.as_ref(), false)
+    // A Unix socket, which has no address, is this machine too.
+    let is_local = login.peer.ip().is_none_or(is_loopback);
+    if !is_local && loopback_users.iter().any(|user| user == login.user) {
+        return Err(format!("user '{name}' can only connect via localhost"));
     }
-
-    /// And this user, from loopback addresses only; one of the same name is replaced.
-    #[must_use]
-    pub fn with_local_user(self, name: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Users {
-        self.with(name.as_ref(), password.as_ref(), true)
-    }
-
-    fn with(mut self, name: &[u8], password: &[u8], loopback_only: bool) -> Users {
-        self.users.retain(|user| user.name != name);
-        self.users.push(User { name: name.into(), password: password.into(), loopback_only });
-        self
-    }
-}
-
-impl Authenticator for Users {
-    fn authenticate(&self, login: &Login<'_>) -> Result<(), String> {
-        let name = String::from_utf8_lossy(login.user);
-        let known = self.users.iter().find(|user| user.name == login.user);
-        let Some(user) = known.filter(|user| is_same(&user.password, login.password)) else {
-            return Err(format!("user '{name}' is unknown, or its password is wrong"));
-        };
-        // A Unix socket, which has no address, is this machine too.
-        if user.loopback_only && !login.peer.ip().is_none_or(is_loopback) {
-            return Err(format!("user '{name}' can only connect via localhost"));
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
-}
-
-/// Compares in a time that tells nothing of where the first difference is.
-fn is_same(secret: &[u8], given: &[u8]) -> bool {
-    let differences = given
-        .iter()
-        .zip(secret.iter().chain(std::iter::repeat(&0)))
-        .fold(0, |all, (a, b)| all | (a ^ b));
-    differences == 0 && secret.len() == given.len()
 }
 
 /// What the mechanisms carry.
@@ -172,11 +137,18 @@ impl<'a> Credentials<'a> {
 mod tests {
     use super::*;
     use crate::codec::TableBuf;
+    use ropewalk_broker::{NoHeaders, PasswordHash, User};
 
     fn login(user: &str, password: &str, address: &str) -> Result<(), String> {
+        let mut broker =
+            Broker::new(Default::default(), |octets: &mut [u8]| octets.fill(1), NoHeaders);
+        for name in ["guest", "bob"] {
+            let hash = PasswordHash::new(name.as_bytes(), [1, 2, 3, 4]);
+            broker.put_user(name.as_bytes(), User::new(Some(hash)));
+        }
         let peer = Address::Tcp(address.parse().expect("an address"));
         let (user, password) = (user.as_bytes(), password.as_bytes());
-        Users::default().authenticate(&Login { user, password, peer })
+        authenticate_user(&broker, &[b"guest".to_vec()], &Login { user, password, peer })
     }
 
     #[test]
@@ -187,6 +159,7 @@ mod tests {
         for there in ["10.0.0.1:1", "[::2]:1", "[::ffff:10.0.0.1]:1"] {
             let refused = Err("user 'guest' can only connect via localhost".to_owned());
             assert_eq!(login("guest", "guest", there), refused, "{there}");
+            assert_eq!(login("bob", "bob", there), Ok(()), "{there}");
         }
     }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use crate::codec::{FRAME_MAX_DEFAULT, FRAME_MIN_SIZE};
 
-use super::auth::{Authenticator, Users};
+use super::auth::Authenticator;
 
 /// RabbitMQ's: enough for every known client, and a bound on what one connection may hold.
 const CHANNEL_MAX: u16 = 2047;
 /// Seconds. RabbitMQ's.
 const HEARTBEAT: u16 = 60;
+/// The name and the password of RabbitMQ's `default_user`.
+const GUEST: &[u8] = b"guest";
 /// From the first octet to `connection.open`. RabbitMQ's `handshake_timeout`.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the peer may take to answer `connection.close`. RabbitMQ's `CLOSING_TIMEOUT`.
@@ -26,7 +28,10 @@ const HIGH_WATER_MARK: usize = 512 * 1024;
 #[derive(Clone)]
 pub struct Config {
     pub(crate) broker: ropewalk_broker::Config,
-    pub(crate) authenticator: Rc<dyn Authenticator>,
+    /// `None`: the broker's own users.
+    pub(crate) authenticator: Option<Rc<dyn Authenticator>>,
+    pub(crate) default_user: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) loopback_users: Vec<Vec<u8>>,
     pub(crate) vhosts: Vec<Vec<u8>>,
     pub(crate) cluster_name: String,
     pub(crate) channel_max: u16,
@@ -42,7 +47,9 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             broker: ropewalk_broker::Config::default(),
-            authenticator: Rc::new(Users::default()),
+            authenticator: None,
+            default_user: Some((GUEST.to_vec(), GUEST.to_vec())),
+            loopback_users: vec![GUEST.to_vec()],
             vhosts: Vec::new(),
             cluster_name: "ropewalk@localhost".to_owned(),
             channel_max: CHANNEL_MAX,
@@ -72,10 +79,48 @@ impl Config {
         self
     }
 
-    /// Who may log in (`guest` with `guest`, from this machine).
+    /// The most connections at once (no limit): one more is refused with 530 when it opens.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Config {
+        self.broker.max_connections = Some(connections);
+        self
+    }
+
+    /// The most queues in a virtual host that has no limit of its own (no limit): one more is
+    /// refused with 406, which closes the channel.
+    #[must_use]
+    pub fn max_queues(mut self, queues: usize) -> Config {
+        self.broker.max_queues = Some(queues);
+        self
+    }
+
+    /// The user that a new broker has (`guest` with `guest`): an administrator who may do
+    /// everything in every virtual host of this configuration. More users come by
+    /// [`Broker::put_user`](ropewalk_broker::Broker::put_user) or by definitions.
+    #[must_use]
+    pub fn default_user(mut self, name: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Config {
+        self.default_user = Some((name.as_ref().to_vec(), password.as_ref().to_vec()));
+        self
+    }
+
+    /// A new broker has no user at all: RabbitMQ's way when definitions are to be imported.
+    #[must_use]
+    pub fn without_default_user(mut self) -> Config {
+        self.default_user = None;
+        self
+    }
+
+    /// The users who may only connect from this machine, whatever their password (`guest`).
+    #[must_use]
+    pub fn loopback_users<N: AsRef<[u8]>>(mut self, names: impl IntoIterator<Item = N>) -> Config {
+        self.loopback_users = names.into_iter().map(|name| name.as_ref().to_vec()).collect();
+        self
+    }
+
+    /// Who may log in, instead of the broker's own users.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Config {
-        self.authenticator = Rc::new(authenticator);
+        self.authenticator = Some(Rc::new(authenticator));
         self
     }
 

@@ -8,8 +8,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use log::debug;
-use ropewalk_broker::ConnectionId as BrokerConnection;
+use ropewalk_broker::{ConnectionId as BrokerConnection, ErrorKind};
 use ropewalk_reactor::{Address, Protocol, Reason, Result, TimerId, Transport};
 
 use crate::codec::method::channel;
@@ -17,6 +16,7 @@ use crate::codec::{
     Assembler, EncodeMethod, Frame, FrameKind, Frames, Method, MethodId, ReplyCode,
 };
 
+use super::Shared;
 use super::channel::{Channel, ChannelState, Channels};
 use super::command::{self, Done};
 use super::fault::Fault;
@@ -24,7 +24,6 @@ use super::handshake::Client;
 use super::heartbeat::Pulse;
 use super::hub::Hub;
 use super::sink::TransportSink;
-use super::{LOG, Shared};
 
 /// Frames until `connection.tune-ok`: the specification allows 4096 octets, but client properties
 /// with a long token need more (RabbitMQ's `initial_frame_max`).
@@ -153,7 +152,6 @@ impl Protocol for Connection {
         let timeout = config.handshake_timeout;
         self.session.peer = transport.peer();
         self.session.deadline = Some(transport.call_later(timeout, Connection::deadline));
-        debug!(target: LOG, "{}: connected", transport.peer());
         Ok(())
     }
 
@@ -181,8 +179,7 @@ impl Protocol for Connection {
         self.set_paused(false, transport);
     }
 
-    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
-        debug!(target: LOG, "{}: {reason}", transport.peer());
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, _: &Reason) {
         self.with(transport, |session, context| session.leave(context));
     }
 }
@@ -303,7 +300,11 @@ impl Session {
             return Err(Fault::new(ReplyCode::ChannelError, method.id(), text));
         }
         let opened = context.hub.broker.open_channel(connection, number);
-        let id = opened.map_err(|error| Fault::of_broker(&error, method.id()))?;
+        let id = opened.map_err(|error| {
+            // A limit on channels is one of the connection: no method is to blame.
+            let limit = error.kind() == ErrorKind::NotAllowed;
+            Fault::of_broker(&error, if limit { MethodId::NONE } else { method.id() })
+        })?;
         let assembler = Assembler::new(context.shared.config.broker.max_message_size);
         self.channels.insert(number, Channel { id, state: ChannelState::Open, assembler });
         context.send(number, self.frame_max, &channel::OpenOk::default());

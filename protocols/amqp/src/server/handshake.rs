@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BytesMut};
 use log::{debug, warn};
-use ropewalk_broker::{Access, OpenConnection};
+use ropewalk_broker::{Broker, ConnectionId, ErrorKind, OpenConnection};
 
 use crate::codec::method::connection;
 use crate::codec::{
@@ -12,7 +12,7 @@ use crate::codec::{
 };
 
 use super::LOG;
-use super::auth::{Credentials, Login, MECHANISMS};
+use super::auth::{Authenticator, Credentials, Granted, Login, MECHANISMS, authenticate_user};
 use super::config::Config;
 use super::connection::{Context, Running, Session, Stage, unexpected};
 use super::fault::Fault;
@@ -120,7 +120,7 @@ impl Session {
         let login = Credentials::read(mechanism, start_ok.response.0).and_then(|found| {
             let Credentials { user, password } = found;
             let login = Login { user, password, peer: self.peer };
-            config.authenticator.authenticate(&login).map(|()| user)
+            authenticate(context, &login).map(|()| user)
         });
         match login {
             Ok(user) => {
@@ -180,25 +180,16 @@ impl Session {
     ) -> Result<(), Fault> {
         let vhost = open.virtual_host.as_bytes();
         let key = context.hub.next_key();
-        let opened = context.hub.broker.vhost(vhost).and_then(|_| {
-            if !context.shared.config.authenticator.may_enter(&user, vhost) {
-                let (vhost, user) = (vhost.escape_ascii(), user.escape_ascii());
-                let text = format!("access to vhost '{vhost}' refused for user '{user}'");
-                let kind = ropewalk_broker::ErrorKind::NotAllowed;
-                return Err(ropewalk_broker::Error::new(kind, text));
+        let opened = {
+            let cancel_notify = self.client.cancel_notify;
+            let open = OpenConnection { vhost, user: &user, key: key as u64, cancel_notify };
+            let broker = &mut context.hub.broker;
+            match &context.shared.config.authenticator {
+                None => broker.open_connection_as_user(&open),
+                Some(authenticator) => open_as_told(broker, &**authenticator, &open),
             }
-            context.hub.broker.open_connection(&OpenConnection {
-                vhost,
-                user: &user,
-                key: key as u64,
-                cancel_notify: self.client.cancel_notify,
-            })
-        });
+        };
         let id = opened.map_err(|error| Fault::of_broker(&error, open.id()))?;
-        if let Some(granted) = context.shared.config.authenticator.permissions(&user, vhost) {
-            let allows = move |access: Access, name: &[u8]| granted.allows(access, name);
-            context.hub.broker.set_permissions(id, allows);
-        }
         context.hub.enter(context.transport.id(), id, self.frame_max);
         self.stage = Stage::Running(Running { key, id, user });
         self.set_deadline(context, None);
@@ -216,7 +207,7 @@ impl Session {
         let Stage::Running(running) = &self.stage else { return Ok(()) };
         let (user, password) = (&*running.user, update.new_secret.0);
         let login = Login { user, password, peer: self.peer };
-        if let Err(reason) = context.shared.config.authenticator.authenticate(&login) {
+        if let Err(reason) = authenticate(context, &login) {
             warn!(target: LOG, "{}: new secret refused: {reason}", self.peer);
             let text = "New secret was refused by one of the backends";
             return Err(Fault::new(ReplyCode::NotAllowed, update.id(), text));
@@ -224,6 +215,34 @@ impl Session {
         context.send(0, self.frame_max, &connection::UpdateSecretOk {});
         Ok(())
     }
+}
+
+/// Whether the user is who it says, and may come from where it comes.
+fn authenticate(context: &Context<'_, '_>, login: &Login<'_>) -> Result<(), String> {
+    let config = &context.shared.config;
+    match &config.authenticator {
+        Some(authenticator) => authenticator.authenticate(login),
+        None => authenticate_user(&context.hub.broker, &config.loopback_users, login),
+    }
+}
+
+/// Opens a connection for a user of whom the broker knows nothing.
+fn open_as_told(
+    broker: &mut Broker,
+    authenticator: &dyn Authenticator,
+    open: &OpenConnection<'_>,
+) -> ropewalk_broker::Result<ConnectionId> {
+    broker.vhost(open.vhost)?;
+    if !authenticator.may_enter(open.user, open.vhost) {
+        let (vhost, user) = (open.vhost.escape_ascii(), open.user.escape_ascii());
+        let text = format!("access to vhost '{vhost}' refused for user '{user}'");
+        return Err(ropewalk_broker::Error::new(ErrorKind::NotAllowed, text));
+    }
+    let id = broker.open_connection(open)?;
+    if let Some(granted) = authenticator.permissions(open.user, open.vhost) {
+        broker.set_permissions(id, Granted(granted));
+    }
+    Ok(id)
 }
 
 /// What the client makes of a limit that the server proposed: not less than the least, not more

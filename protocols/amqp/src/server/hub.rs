@@ -10,7 +10,8 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ropewalk_broker::{
-    Broker, ConnectionId as BrokerConnection, Delivery, Destination, Event, Message,
+    Broker, ConnectionId as BrokerConnection, Delivery, Destination, Entropy, Event, Message,
+    PasswordHash, Permission, User,
 };
 use ropewalk_reactor::{ConnectionId, Reactor, Transport, Written};
 use slab::Slab;
@@ -121,6 +122,16 @@ impl Hub {
         let mut broker = Broker::new(config.broker.clone(), entropy.clone(), BasicCodec);
         for vhost in &config.vhosts {
             broker.add_vhost(vhost);
+        }
+        if let Some((name, password)) = &config.default_user {
+            let mut salt = [0; 4];
+            entropy.clone().fill(&mut salt);
+            let mut user = User::new(Some(PasswordHash::new(password, salt)));
+            user.tags = vec!["administrator".to_owned()];
+            broker.put_user(name, user);
+            for vhost in [b"/".to_vec()].iter().chain(&config.vhosts) {
+                broker.set_user_permission(name, vhost, Some(Permission::everything()));
+            }
         }
         Hub {
             broker,

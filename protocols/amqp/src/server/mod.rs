@@ -44,7 +44,7 @@ use std::rc::Rc;
 use ropewalk_broker::Broker;
 use ropewalk_reactor::{Address, Factory, Reactor, Transport};
 
-pub use auth::{Authenticator, Login, Users};
+pub use auth::{Authenticator, Login};
 pub use config::Config;
 pub use connection::Connection;
 

@@ -53,6 +53,8 @@ pub(crate) struct State {
     /// What was acknowledged.
     pub acked: Vec<Message>,
     pub confirms: bool,
+    /// What the client did that a broker would close the connection for.
+    pub panicked: Option<String>,
     named: u32,
     sessions: BTreeMap<u64, Session>,
     next_session: u64,
@@ -97,6 +99,7 @@ pub(crate) fn start(simulation: &mut Simulation, index: usize) -> Shared {
         mechanisms: "PLAIN AMQPLAIN",
         acked: Vec::new(),
         confirms: true,
+        panicked: None,
         named: 0,
         sessions: BTreeMap::new(),
         next_session: 0,
@@ -165,8 +168,12 @@ impl Protocol for Peer {
         let mut frames = Frames::new(data, 0);
         while let Some(frame) = frames.next_frame()? {
             let mut state = self.state.borrow_mut();
+            let earlier = state.panicked.take();
+            // A panic stops at the reactor, but this stays.
+            state.panicked = Some(format!("at channel {}'s {:?}", frame.channel, frame.kind));
             state.frame(self.session, frame, &mut out);
             state.deliver(&mut out);
+            state.panicked = earlier;
         }
         drop(frames);
         for (id, octets) in out {
@@ -226,15 +233,21 @@ impl State {
         }
         let is_open =
             matches!(frame.kind, FrameKind::Method if frame.payload[..4] == [0, 20, 0, 10]);
-        let channels = &mut self.sessions.get_mut(&session).expect("it lives").channels;
+        let Session { id, channels } = self.sessions.get_mut(&session).expect("it lives");
+        let id = *id;
         if is_open {
             let earlier = channels.insert(number, Channel::default());
             assert!(earlier.is_none(), "a second channel.open");
         }
         let channel = channels.get_mut(&number).expect("504 CHANNEL_ERROR");
         if channel.is_closing {
-            if frame.kind == FrameKind::Method && frame.payload[..4] == [0, 20, 0, 41] {
-                channels.remove(&number);
+            match (frame.kind, frame.payload.get(..4)) {
+                (FrameKind::Method, Some([0, 20, 0, 41])) => drop(channels.remove(&number)),
+                // Both at once: each answers the other.
+                (FrameKind::Method, Some([0, 20, 0, 40])) => {
+                    out.push((id, method(number, &channel::CloseOk {})));
+                }
+                _ => {}
             }
             return;
         }

@@ -8,9 +8,9 @@ use ropewalk_amqp::client::{
     Channel, Connection, ConsumeOptions, Error, ExchangeDeclare, Properties, QueueDeclare,
     Reconnect,
 };
-use ropewalk_amqp::codec::ShortStr;
-use ropewalk_amqp::codec::Table;
-use ropewalk_amqp::codec::method::{channel, connection};
+use ropewalk_amqp::codec::{Encoder, ShortStr, Table};
+
+use ropewalk_amqp::codec::method::{basic, channel, connection};
 
 use super::{Story, peer};
 
@@ -363,4 +363,94 @@ fn a_channel_closed_by_the_server_stays_closed_and_is_not_brought_back() {
     story.broker.borrow_mut().heard.clear();
     cut_and_recover(&mut story, &connection);
     assert!(story.heard().is_empty());
+}
+
+#[test]
+fn a_channel_closed_and_a_consumer_dropped_in_mid_recovery_do_not_come_back() {
+    let (mut story, connection, channel) = start();
+    let setup = connection.clone();
+    let (other, consumer) = story
+        .run(async move {
+            channel.queue_declare(QueueDeclare::named("q")).await?;
+            let consumer = channel.subscribe("q", ConsumeOptions::new()).await?;
+            let other = setup.open_channel().await?;
+            other.consume("q", ConsumeOptions::new(), |_, _| {}).await?;
+            Ok((other, consumer))
+        })
+        .unwrap();
+    story.broker.borrow_mut().held.extend(["queue.declare", "basic.cancel"]);
+    story.heard();
+    story.cut();
+    story.settle();
+    assert!(!connection.is_open(), "its queue is not there yet");
+    let closing = other.close();
+    let again = other.close();
+    drop(consumer);
+    story
+        .run(async move {
+            closing.await?;
+            Ok(again.await?)
+        })
+        .unwrap();
+    let declared = ropewalk_amqp::codec::method::queue::DeclareOk {
+        queue: ShortStr::literal("q"),
+        ..Default::default()
+    };
+    story.say(&peer::method(3, &declared));
+    assert!(!connection.is_open(), "the consumer's end is not answered yet");
+    let consumer_tag = ShortStr::literal("ropewalk-1-1");
+    story.say(&peer::method(1, &basic::CancelOk { consumer_tag }));
+    assert!(connection.is_open());
+    assert_eq!(
+        story.heard(),
+        [
+            "1 channel.open",
+            "2 channel.open",
+            "3 channel.open",
+            "3 queue.declare \"q\"",
+            "2 channel.close 200",
+            "1 basic.cancel ropewalk-1-1",
+            "3 channel.close 200",
+        ]
+    );
+    let opening = connection.open_channel();
+    story.run(async { Ok(opening.await?) }).unwrap();
+    assert_eq!(story.heard(), ["2 channel.open"]);
+}
+
+#[test]
+fn a_delivery_in_mid_recovery_waits_for_its_end_and_is_kept_if_it_comes_only_once() {
+    let (mut story, connection, channel) = start();
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let told = heard.clone();
+    story
+        .run(async move {
+            channel.queue_declare(QueueDeclare::named("q")).await?;
+            for (tag, options) in
+                [("once", ConsumeOptions::new().no_ack()), ("again", ConsumeOptions::new())]
+            {
+                let told = told.clone();
+                let hear = move |_: &mut _, delivery: ropewalk_amqp::client::Delivery| {
+                    told.borrow_mut().push(delivery.text().into_owned());
+                };
+                channel.consume("q", options.tag(tag), hear).await?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    story.broker.borrow_mut().held.insert("basic.consume");
+    story.cut();
+    story.settle();
+    for tag in ["once", "again"] {
+        let consumer_tag = ShortStr::literal(tag);
+        let deliver = basic::Deliver { consumer_tag, delivery_tag: 1, ..Default::default() };
+        let mut octets = Vec::new();
+        let mut encoder = Encoder::new();
+        encoder.frames_to(&mut octets, 0).content(1, &deliver, b"\0\0", &tag.into());
+        story.say(&octets);
+    }
+    assert!(!connection.is_open() && heard.borrow().is_empty());
+    story.broker.borrow_mut().held.clear();
+    cut_and_recover(&mut story, &connection);
+    assert_eq!(*heard.borrow(), ["once"]);
 }

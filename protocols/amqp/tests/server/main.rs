@@ -12,3 +12,4 @@ mod hostile;
 mod methods;
 mod stories;
 mod tutorials;
+mod users;

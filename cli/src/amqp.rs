@@ -1,0 +1,281 @@
+//! The message queue's options, and the server that they make: users, virtual hosts, limits, and
+//! definitions as RabbitMQ exports them.
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use log::warn;
+use ropewalk::Reactor;
+use ropewalk::amqp::broker::{PasswordHash, Permission, User};
+use ropewalk::amqp::definitions;
+use ropewalk::amqp::server::{Config, Server};
+use serde::Deserialize;
+
+use crate::service::Listen;
+
+/// Options of the message queue.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Amqp {
+    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:5672]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<Listen>,
+    /// A user who can log in (repeatable) [default: guest:guest]
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    user: Vec<Login>,
+    /// A file of users, one NAME:PASSWORD a line
+    #[arg(long, value_name = "FILE")]
+    user_file: Option<PathBuf>,
+    /// A user who can only connect from this machine (repeatable); an empty NAME is nobody
+    /// [default: guest]
+    #[arg(long, value_name = "NAME")]
+    loopback_user: Vec<String>,
+    /// A virtual host besides `/` (repeatable)
+    #[arg(long, value_name = "NAME")]
+    vhost: Vec<String>,
+    /// Definitions to import, a JSON file as RabbitMQ exports it
+    #[arg(long, value_name = "FILE")]
+    definitions: Option<PathBuf>,
+    /// The most connections at once [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+    /// The most channels of a connection; 0 is no limit [default: 2047]
+    #[arg(long, value_name = "N")]
+    max_channels: Option<u16>,
+    /// The most queues in each virtual host [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_queues: Option<usize>,
+    /// The largest message body that is taken [default: 134217728]
+    #[arg(long, value_name = "BYTES")]
+    max_message_size: Option<NonZeroU64>,
+    /// The largest frame to propose to clients, at least 4096 [default: 131072]
+    #[arg(long, value_name = "BYTES")]
+    frame_max: Option<FrameMax>,
+    /// The heartbeat interval to propose to clients; 0 is none [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    heartbeat: Option<u16>,
+}
+
+/// The octets of a frame.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+struct FrameMax(u32);
+
+/// AMQP 0-9-1, section 4.2.3: both peers must take frames of this size.
+const LEAST_FRAME_MAX: u32 = 4096;
+
+impl TryFrom<u32> for FrameMax {
+    type Error = String;
+
+    fn try_from(octets: u32) -> Result<Self, String> {
+        match octets {
+            LEAST_FRAME_MAX.. => Ok(Self(octets)),
+            _ => Err(format!("a frame is at least {LEAST_FRAME_MAX} bytes")),
+        }
+    }
+}
+
+impl FromStr for FrameMax {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        given.parse::<u32>().map_err(|error| error.to_string())?.try_into()
+    }
+}
+
+/// A user's name and password.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct Login {
+    name: String,
+    password: String,
+}
+
+impl FromStr for Login {
+    type Err = &'static str;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        match given.split_once(':') {
+            None | Some(("", _) | (_, "")) => Err("write NAME:PASSWORD, neither of them empty"),
+            Some((name, password)) => {
+                Ok(Self { name: name.to_owned(), password: password.to_owned() })
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Login {
+    type Error = &'static str;
+
+    fn try_from(given: String) -> Result<Self, Self::Error> {
+        given.parse()
+    }
+}
+
+impl fmt::Debug for Login {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why the message queue cannot start.
+#[derive(Debug)]
+pub(crate) enum AmqpError {
+    Randomness(io::Error),
+    File { path: PathBuf, error: io::Error },
+    Users { path: PathBuf, line: usize, problem: &'static str },
+    Definitions { path: PathBuf, problem: String },
+}
+
+impl fmt::Display for AmqpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Randomness(error) => write!(f, "the system gives no randomness: {error}"),
+            Self::File { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Users { path, line, problem } => {
+                write!(f, "{}, line {line}: {problem}", path.display())
+            }
+            Self::Definitions { path, problem } => write!(f, "{}: {problem}", path.display()),
+        }
+    }
+}
+
+impl Amqp {
+    /// Whether `guest` can log in with the password that everybody knows.
+    pub(crate) fn has_guest(&self) -> bool {
+        self.user.is_empty() && self.user_file.is_none() && self.definitions.is_none()
+    }
+
+    /// For options from a command line.
+    pub(crate) fn warn_of_passwords(&self) {
+        if !self.user.is_empty() {
+            warn!(
+                "amqp: other users of this machine can see the passwords of --user; see --user-file"
+            );
+        }
+    }
+
+    /// A server on this reactor with all that the options say, ready to listen.
+    pub(crate) fn server(&self, reactor: &mut Reactor) -> Result<Server, AmqpError> {
+        let server = Server::new(self.config());
+        server.start(reactor).map_err(AmqpError::Randomness)?;
+        if let Some(path) = &self.definitions {
+            import(&server, path, reactor)?;
+        }
+        let mut users = match &self.user_file {
+            Some(path) => read_users(path)?,
+            None => Vec::new(),
+        };
+        users.extend_from_slice(&self.user);
+        for user in &users {
+            self.add_user(&server, user, reactor)?;
+        }
+        if server.with_broker(|broker| broker.users().next().is_none()) == Some(true) {
+            warn!("amqp: there is no user, so nobody can log in: see --user-file");
+        }
+        Ok(server)
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::default();
+        if !self.has_guest() {
+            config = config.without_default_user();
+        }
+        for vhost in &self.vhost {
+            config = config.vhost(vhost);
+        }
+        if !self.loopback_user.is_empty() {
+            config = config.loopback_users(&self.loopback_user);
+        }
+        if let Some(limit) = self.max_connections {
+            config = config.max_connections(limit);
+        }
+        if let Some(limit) = self.max_channels {
+            config = config.channel_max(limit);
+        }
+        if let Some(limit) = self.max_queues {
+            config = config.max_queues(limit);
+        }
+        if let Some(limit) = self.max_message_size {
+            config = config.max_message_size(limit.get());
+        }
+        if let Some(FrameMax(octets)) = self.frame_max {
+            config = config.frame_max(octets);
+        }
+        if let Some(seconds) = self.heartbeat {
+            config = config.heartbeat(seconds);
+        }
+        config
+    }
+
+    /// Adds an administrator who may do everything in the virtual hosts of the command line.
+    fn add_user(
+        &self,
+        server: &Server,
+        login: &Login,
+        reactor: &mut Reactor,
+    ) -> Result<(), AmqpError> {
+        let mut salt = [0; 4];
+        reactor.random(&mut salt).map_err(AmqpError::Randomness)?;
+        let name = login.name.as_bytes();
+        let mut user = User::new(Some(PasswordHash::new(login.password.as_bytes(), salt)));
+        user.tags.push("administrator".to_owned());
+        server.with_broker(|broker| {
+            broker.put_user(name, user);
+            for vhost in ["/"].into_iter().chain(self.vhost.iter().map(String::as_str)) {
+                broker.set_user_permission(name, vhost.as_bytes(), Some(Permission::everything()));
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Imports a file of definitions, all of it or nothing; what is left out goes to the log.
+fn import(server: &Server, path: &Path, reactor: &mut Reactor) -> Result<(), AmqpError> {
+    let json = read_file(path, |path| std::fs::read(path))?;
+    let mut exhausted = None;
+    let reading = definitions::read(&json, &mut |salt| {
+        if let Err(error) = reactor.random(salt) {
+            exhausted = Some(error);
+        }
+    });
+    if let Some(error) = exhausted {
+        return Err(AmqpError::Randomness(error));
+    }
+    let wrong = |problem: String| AmqpError::Definitions { path: path.to_owned(), problem };
+    let reading = reading.map_err(|error| wrong(error.to_string()))?;
+    let imported = server.with_broker(|broker| broker.import_definitions(&reading.definitions));
+    let left_out = match imported {
+        Some(imported) => imported.map_err(|error| wrong(error.to_string()))?,
+        None => Vec::new(), // it was started
+    };
+    for warning in reading.warnings.iter().chain(&left_out) {
+        warn!("amqp: {}: {warning}", path.display());
+    }
+    Ok(())
+}
+
+/// One `NAME:PASSWORD` a line; empty lines and those that begin with `#` are skipped.
+fn read_users(path: &Path) -> Result<Vec<Login>, AmqpError> {
+    let text = read_file(path, |path| std::fs::read_to_string(path))?;
+    let lines = text.lines().enumerate();
+    let lines = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let users = lines.map(|(index, line)| {
+        let line_number = index + 1;
+        line.parse().map_err(|problem| AmqpError::Users {
+            path: path.to_owned(),
+            line: line_number,
+            problem,
+        })
+    });
+    users.collect()
+}
+
+fn read_file<T>(path: &Path, read: impl Fn(&Path) -> io::Result<T>) -> Result<T, AmqpError> {
+    read(path).map_err(|error| AmqpError::File { path: path.to_owned(), error })
+}
