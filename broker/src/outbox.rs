@@ -199,6 +199,13 @@ impl Broker {
         !(outbox.items.is_empty() && outbox.confirming.is_empty() && outbox.runnable.is_empty())
     }
 
+    /// Whether the outbox takes more deliveries. Once it does not, what is published waits in the
+    /// queues until it has been drained; a caller that drains it first saves the broker that.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.outbox.has_room(&self.config)
+    }
+
     #[inline]
     fn next_item(&mut self) -> Option<Item> {
         loop {

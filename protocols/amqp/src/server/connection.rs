@@ -212,6 +212,10 @@ impl Session {
             if let Err(fault) = handled {
                 self.fail(context, &fault);
             }
+            // What is published now would wait in its queues: work for nothing.
+            if !context.hub.broker.has_room() {
+                context.hub.gather(context.transport);
+            }
             frames.set_frame_max(self.frame_max);
         }
         drop(frames);

@@ -13,26 +13,21 @@ use ropewalk_broker::{
     Broker, ConnectionId as BrokerConnection, Delivery, Destination, Entropy, Event, Message,
     PasswordHash, Permission, User,
 };
-use ropewalk_reactor::{ConnectionId, Reactor, Transport, Written};
+use ropewalk_reactor::{ConnectionId, Reactor, Transport};
 use slab::Slab;
 
 use crate::codec::method::{basic, connection};
 use crate::codec::{EncodeMethod, Encoder, FrameWriter, ReplyCode, ShortStr, Sink};
 
 use super::config::Config;
-use super::connection::Connection;
 use super::convert::{BasicCodec, with_delivery_count};
 use super::entropy::{POOL, Pool};
+use super::peer::{Gathered, Peer, RUN, SPARES};
 use super::sink::TransportSink;
 use super::{LOG, Shared};
 
-/// Frames for one connection are gathered up to this before they are written to it, so that what
-/// it is given in a turn overshoots its high-water mark by at most this and one message.
-const RUN: usize = 32 * 1024;
 /// Frames for all connections are gathered up to this, about: 32 runs.
 const GATHERED_MAX: usize = 32 * RUN;
-/// Buffers for frames that are kept between two drains, of [`RUN`] each and a little more: 1 MiB.
-const SPARES: usize = 32;
 
 pub(crate) struct Hub {
     pub(crate) broker: Broker,
@@ -48,32 +43,6 @@ pub(crate) struct Hub {
     epoch: Instant,
     /// When the earliest alarm is set to ring.
     alarm: Option<Duration>,
-}
-
-/// A connection as the others see it.
-struct Peer {
-    id: ConnectionId,
-    broker: BrokerConnection,
-    frame_max: u32,
-    /// Its output is above high water, as the reactor says.
-    paused: bool,
-    /// It got all that it may get in this turn.
-    sated: bool,
-    /// Small frames that it is to get, in order. Between two drains there are none, and there is
-    /// no memory for any: gathering for each connection apart makes one write of what a fan-out
-    /// brings in a hundred pieces.
-    staged: Vec<u8>,
-}
-
-/// What lies in the connections' `staged`.
-#[derive(Default)]
-struct Gathered {
-    /// Connections whose `staged` has memory.
-    keys: Vec<usize>,
-    /// Octets in all of them, about.
-    octets: usize,
-    /// Empty buffers.
-    spare: Vec<Vec<u8>>,
 }
 
 /// Who can reach a connection: a transport, and the reactor between callbacks.
@@ -224,6 +193,14 @@ impl Hub {
 
     /// Writes all that the broker wants sent to the connections that it is for.
     pub(crate) fn drain(&mut self, reach: &mut impl Reach) {
+        self.gather(reach);
+        self.hand_over_all(reach);
+        self.turn_off_filled();
+    }
+
+    /// Empties the broker's outbox, in the middle of a callback: small frames stay `staged` until
+    /// the drain that must come before anything else is written, or that ends the callback.
+    pub(crate) fn gather(&mut self, reach: &mut impl Reach) {
         loop {
             self.turn_off_filled();
             let Some(event) = self.broker.next_event() else { break };
@@ -254,8 +231,6 @@ impl Hub {
                 self.hand_over_all(reach);
             }
         }
-        self.hand_over_all(reach);
-        self.turn_off_filled();
     }
 
     /// Writes what is staged for anyone.
@@ -299,31 +274,6 @@ impl Hub {
                 let mut sink = TransportSink(&mut target);
                 self.encoder.frames_to(&mut sink, peer.frame_max).method(0, &close);
             }
-        }
-    }
-}
-
-impl Peer {
-    /// Writes what is staged.
-    fn hand_over(&mut self, key: usize, reach: &mut impl Reach, filled: &mut Vec<usize>) {
-        if self.staged.is_empty() {
-            return;
-        }
-        if let Some(mut target) = reach.reach(self.id) {
-            target.write(&self.staged);
-            self.judge(key, target, filled);
-        }
-        self.staged.clear();
-    }
-
-    /// After something was written: whether it has enough for this turn. What it was given is
-    /// sent at the end of the turn; only then can the reactor tell a slow reader (and calls
-    /// `pause_producing`) from a fast one, who gets more in the next turn.
-    fn judge(&mut self, key: usize, mut target: Transport<'_>, filled: &mut Vec<usize>) {
-        if target.writability() == Written::AboveHighWater && !self.sated {
-            self.sated = true;
-            filled.push(key);
-            target.call_later::<Connection>(Duration::ZERO, Connection::hungry);
         }
     }
 }

@@ -36,6 +36,7 @@ mod fault;
 mod handshake;
 mod heartbeat;
 mod hub;
+mod peer;
 mod sink;
 
 use std::cell::{OnceCell, RefCell};

@@ -198,3 +198,28 @@ fn what_a_half_closed_client_holds_goes_to_others_though_its_output_is_stuck() {
     assert_eq!(all.len(), 200);
     assert!(all.iter().any(|delivered| delivered.redelivered));
 }
+
+#[test]
+fn what_one_read_publishes_is_delivered_in_order_and_before_the_answer_to_what_follows() {
+    let mut world = World::new();
+    let mut client = world.open();
+    client.declare(&mut world, "q");
+    client.consume(&mut world, "q", "c", true);
+    // More than the broker's outbox takes, in less than one read of 64 KiB.
+    const COUNT: usize = 1000;
+    let mut octets = Vec::new();
+    for number in 0..COUNT {
+        octets.extend(publish(1, "q", format!("{number:04}").as_bytes()));
+    }
+    octets.extend(method(1, &basic::Qos::default()));
+    octets.extend(publish(1, "q", b"last"));
+    assert!(octets.len() < 64 * 1024);
+    client.raw(&mut world, &octets);
+    for number in 0..COUNT {
+        let delivered = client.delivery(&mut world).expect("all are delivered");
+        assert_eq!(delivered.body, format!("{number:04}").as_bytes());
+    }
+    client.expect(&mut world, 1, basic::QosOk {});
+    let last = client.delivery(&mut world).expect("the last, behind the answer");
+    assert_eq!(last.body, b"last");
+}
