@@ -1,5 +1,5 @@
 //! The test suites that RabbitMQ's clients carry, run against the real binary: those of py-amqp,
-//! kombu and aiormq (Python) and of lapin (Rust), and Celery's worker and caller.
+//! kombu, aiormq and aio-pika (Python) and of lapin (Rust), and Celery's worker and caller.
 //!
 //! Sources come from the package registries, once, to below `target/`. What is left out or known
 //! to fail stands in `tests/python/suites/exceptions.txt`, with reasons.
@@ -62,6 +62,17 @@ fn the_tests_of_aiormq_pass() {
         tests: "tests",
         workers: 2,
         passed: 554,
+    });
+}
+
+#[test]
+fn the_tests_of_aio_pika_pass() {
+    run_suite(&Suite {
+        name: "aio-pika",
+        package: "aio-pika==10.2.1",
+        tests: "tests",
+        workers: 3,
+        passed: 0,
     });
 }
 
