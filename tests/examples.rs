@@ -251,6 +251,17 @@ fn the_broker_answers_the_protocol_header_with_connection_start() {
 }
 
 #[test]
+fn the_publisher_tells_what_became_of_each_message() {
+    let server = Server::start("amqp_broker");
+    let mut publisher = Command::new(binary("reliable_publisher"));
+    publisher.args(["orders", "apples", "pears"]);
+    publisher.env("AMQP_URL", format!("amqp://guest:guest@{}/%2f", server.address));
+    let output = publisher.output().expect("it was built");
+    let expected = "apples: taken\npears: taken\nstray: sent back: no queue wants it\n";
+    assert_eq!(said(&output), expected);
+}
+
+#[test]
 fn the_generator_goes_on_for_as_long_as_somebody_reads() {
     let server = Server::start("chargen");
     let idle = server.call();
