@@ -292,13 +292,13 @@ fn every_example_is_short_says_how_to_run_it_and_is_run_here() {
     for entry in std::fs::read_dir(root.join("examples")).expect("the directory") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            continue; // RabbitMQ's tutorials: tests/amqp_tutorials_in_rust.rs runs those
+            continue; // RabbitMQ's tutorials: tests/amqp_tutorials.rs runs those
         }
         let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
         let text = std::fs::read_to_string(&path).expect("text");
         assert!(text.lines().count() < 60, "{name} has 60 lines or more");
         assert!(text.contains(&format!("--example {name}")), "{name} has no command");
-        let run = [format!("start(\"{name}\")"), format!("run(\"{name}\"")];
+        let run = ["start", "run", "binary"].map(|call| format!("{call}(\"{name}\""));
         assert!(run.iter().any(|run| here.contains(run)), "{name} is not run");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use crate::error::{Error, Resource, Result, precondition_failed};
+use crate::error::{Error, Resource, Result, precondition_failed, text};
 use crate::names::Name;
 use crate::queue::QueueDeclare;
 use crate::value::{Table, Value};
@@ -25,6 +25,28 @@ pub(crate) const ARGUMENTS: [&str; 14] = [
     "x-queue-type",
     "x-delivery-limit",
     "x-max-in-memory-length",
+];
+
+/// What only queues of other types know (RabbitMQ's quorum queues and streams).
+const NOT_FOR_CLASSIC: [&str; 8] = [
+    "x-dead-letter-strategy",
+    "x-delivery-limit",
+    "x-initial-cluster-size",
+    "x-max-age",
+    "x-max-in-memory-bytes",
+    "x-max-in-memory-length",
+    "x-quorum-initial-group-size",
+    "x-stream-max-segment-size-bytes",
+];
+
+/// What only queues of other types know (RabbitMQ's classic queues and streams).
+const NOT_FOR_QUORUM: [&str; 6] = [
+    "x-initial-cluster-size",
+    "x-max-age",
+    "x-max-priority",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-stream-max-segment-size-bytes",
 ];
 
 /// The longest time that RabbitMQ's timers take, in milliseconds: 2^32 - 1, some 49 days.
@@ -72,6 +94,10 @@ impl Settings {
         declare: &QueueDeclare<'_>,
     ) -> Result<Option<Box<Settings>>> {
         let read = Reader { queue, arguments: declare.arguments };
+        // In RabbitMQ's order: of several that are wrong, the first is told.
+        let quorum = read.is_quorum()?;
+        let expires = read.expires()?;
+        let message_ttl = read.milliseconds("x-message-ttl")?;
         let dead_letter =
             match (read.text("x-dead-letter-exchange")?, read.text("x-dead-letter-routing-key")?) {
                 (Some(exchange), routing_key) => Some(DeadLetter { exchange, routing_key }),
@@ -81,32 +107,65 @@ impl Settings {
                 }
                 (None, None) => None,
             };
-        let quorum = match read.text("x-queue-type")?.as_deref() {
-            None | Some(b"classic") => false,
-            Some(b"quorum") => true,
-            Some(_) => return Err(read.invalid("x-queue-type", "invalid_queue_type")),
-        };
-        if quorum && !declare.durable {
-            let text = format!("invalid property 'non-durable' for {queue}");
-            return Err(precondition_failed(text));
-        }
-        if quorum && declare.exclusive {
-            let text = format!("invalid property 'exclusive-owner' for {queue}");
-            return Err(precondition_failed(text));
+        let max_length = read.count("x-max-length")?;
+        let max_length_bytes = read.count("x-max-length-bytes")?;
+        let max_priority = read.max_priority()?;
+        let overflow = read.overflow()?;
+        let single_active_consumer = read.flag("x-single-active-consumer")?;
+        let delivery_limit = read.count("x-delivery-limit")?;
+        read.refuse_other_types(quorum)?;
+        if quorum {
+            refuse_properties(queue, declare)?;
         }
         let settings = Settings {
-            message_ttl: read.milliseconds("x-message-ttl")?,
-            expires: read.expires()?,
-            max_length: read.count("x-max-length")?,
-            max_length_bytes: read.count("x-max-length-bytes")?,
-            overflow: read.overflow()?,
+            message_ttl,
+            expires,
+            max_length,
+            max_length_bytes,
+            overflow,
             dead_letter,
-            max_priority: read.max_priority()?,
-            single_active_consumer: read.flag("x-single-active-consumer")?,
+            max_priority,
+            single_active_consumer,
             quorum,
-            delivery_limit: read.count("x-delivery-limit")?,
+            delivery_limit,
         };
         Ok((settings != Settings::default()).then(|| Box::new(settings)))
+    }
+}
+
+/// What a quorum queue cannot be.
+fn refuse_properties(queue: Resource<'_>, declare: &QueueDeclare<'_>) -> Result<()> {
+    for (refused, property) in [
+        (declare.auto_delete, "auto-delete"),
+        (declare.exclusive, "exclusive-owner"),
+        (!declare.durable, "non-durable"),
+    ] {
+        if refused {
+            return Err(precondition_failed(format!("invalid property '{property}' for {queue}")));
+        }
+    }
+    Ok(())
+}
+
+/// A quorum queue's name is somebody's choice: it outlives whoever would know a made one.
+pub(crate) fn check_server_named(arguments: &Table) -> Result<()> {
+    match arguments.get("x-queue-type").and_then(Value::as_text) {
+        Some(b"quorum") => Err(precondition_failed(
+            "Cannot declare a server-named queue for type rabbit_quorum_queue",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A dead-letter exchange is looked at before all other arguments.
+pub(crate) fn check_dead_letter_type(queue: Resource<'_>, arguments: &Table) -> Result<()> {
+    let name = "x-dead-letter-exchange";
+    match arguments.get(name) {
+        None | Some(Value::String(_)) => Ok(()),
+        Some(other) => Err(precondition_failed(format!(
+            "invalid type '{}' for arg '{name}' in {queue}",
+            other.type_name()
+        ))),
     }
 }
 
@@ -123,6 +182,34 @@ impl Reader<'_> {
 
     fn unacceptable(&self, name: &str, value: &Value) -> Error {
         self.invalid(name, format_args!("{{unacceptable_type,{}}}", value.type_name()))
+    }
+
+    fn is_quorum(&self) -> Result<bool> {
+        let name = "x-queue-type";
+        match self.text(name)?.as_deref() {
+            None | Some(b"classic") => Ok(false),
+            Some(b"quorum") => Ok(true),
+            Some(other) => {
+                let other = text(other);
+                Err(self.invalid(name, format_args!("\"unsupported queue type '{other}'\"")))
+            }
+        }
+    }
+
+    /// Arguments that mean something to another type of queue, and nothing to this one.
+    fn refuse_other_types(&self, quorum: bool) -> Result<()> {
+        let (refused, named): (&[&str], _) = match quorum {
+            true => (&NOT_FOR_QUORUM, "rabbit_quorum_queue"),
+            false => (&NOT_FOR_CLASSIC, "rabbit_classic_queue"),
+        };
+        match refused.iter().find(|name| self.arguments.get(name).is_some()) {
+            None => Ok(()),
+            Some(name) => {
+                let queue = self.queue;
+                let text = format!("invalid arg '{name}' for {queue} of queue type {named}");
+                Err(precondition_failed(text))
+            }
+        }
     }
 
     fn integer(&self, name: &str) -> Result<Option<i64>> {

@@ -65,10 +65,14 @@ impl Broker {
         refuse_default(&source)?;
         self.permit_exchange(channel, Access::Read, &source)?;
         let Ok(queue) = self.find_queue(vhost, &name) else { return Ok(()) };
-        self.check_owner(channel, queue)?;
         let Ok(source) = self.find_exchange(vhost, &source) else { return Ok(()) };
         self.permit_topic(channel, Access::Read, source, &key)?;
-        self.unbind(source, Target::Queue(queue), &key, bind.arguments);
+        // Whose queue it is matters only to a binding that is there.
+        let target = Target::Queue(queue);
+        if self.find_binding(source, target, &key, bind.arguments).is_some() {
+            self.check_owner(channel, queue)?;
+            self.unbind(source, target, &key, bind.arguments);
+        }
         Ok(())
     }
 
@@ -140,9 +144,18 @@ impl Broker {
         Ok(())
     }
 
+    fn find_binding(
+        &self,
+        source: ExchangeId,
+        target: Target,
+        key: &[u8],
+        arguments: &Table,
+    ) -> Option<BindingId> {
+        self.exchanges[source].router.find(&self.bindings, target, key, arguments)
+    }
+
     fn unbind(&mut self, source: ExchangeId, target: Target, key: &[u8], arguments: &Table) {
-        let router = &self.exchanges[source].router;
-        if let Some(id) = router.find(&self.bindings, target, key, arguments) {
+        if let Some(id) = self.find_binding(source, target, key, arguments) {
             match target {
                 Target::Queue(queue) => remove(&mut self.queues[queue].bindings, id),
                 Target::Exchange(exchange) => remove(&mut self.exchanges[exchange].incoming, id),

@@ -3,7 +3,7 @@
 //! What is in them is [`Ready`]; who is fed from them, [`Ring`](crate::consumer::Ring).
 
 use crate::access::Access;
-use crate::arguments::{ARGUMENTS, Settings};
+use crate::arguments::{ARGUMENTS, Settings, check_dead_letter_type, check_server_named};
 use crate::backlog::NEVER;
 use crate::broker::Broker;
 use crate::consumer::Ring;
@@ -60,7 +60,7 @@ pub struct QueueDeclare<'a> {
     pub name: &'a [u8],
     /// Only ask whether it exists.
     pub passive: bool,
-    /// It outlives a restart.
+    /// It outlives a restart, unless it is exclusive.
     pub durable: bool,
     /// Only this connection may use it, and it goes with the connection.
     pub exclusive: bool,
@@ -89,6 +89,9 @@ impl Broker {
         channel: ChannelId,
         declare: &QueueDeclare<'_>,
     ) -> Result<QueueStatus<'_>> {
+        // What goes with its connection outlives nothing, and RabbitMQ counts it as transient.
+        let durable = declare.durable && !declare.exclusive;
+        let declare = &QueueDeclare { durable, ..*declare };
         let state = self.channel(channel)?;
         let (vhost, connection) = (state.vhost, state.connection);
         let name = strip_line_ends(declare.name);
@@ -247,9 +250,16 @@ impl Broker {
     ) -> Result<QueueId> {
         let vhost = self.channel(channel)?.vhost;
         check_reserved("queue", name)?;
-        let resource = self.queue_resource(vhost, name);
+        let name = match name.is_empty() {
+            true => {
+                check_server_named(declare.arguments)?;
+                self.make_name("amq.gen-")
+            }
+            false => name.into(),
+        };
+        let resource = self.queue_resource(vhost, &name);
+        check_dead_letter_type(resource, declare.arguments)?;
         let settings = Settings::parse(resource, declare)?;
-        let name = if name.is_empty() { self.make_name("amq.gen-") } else { name.into() };
         self.permit_queue(channel, Access::Configure, &name)?;
         if let Some(letters) = settings.as_ref().and_then(|it| it.dead_letter.as_ref()) {
             self.permit_queue(channel, Access::Read, &name)?;

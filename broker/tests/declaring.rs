@@ -123,9 +123,8 @@ fn invalid_arguments_are_refused_as_rabbitmq_does() {
         ("x-overflow", Value::text("wrap"), "invalid_overflow"),
         ("x-max-length", Value::text("5"), "\"expected integer, got longstr\""),
         ("x-dead-letter-routing-key", Value::text("k"), "routing_key_but_no_dlx_defined"),
-        ("x-dead-letter-exchange", Value::I32(1), "{unacceptable_type,signedint}"),
         ("x-single-active-consumer", Value::I32(1), "{unacceptable_type,signedint}"),
-        ("x-queue-type", Value::text("heap"), "invalid_queue_type"),
+        ("x-queue-type", Value::text("heap"), "\"unsupported queue type 'heap'\""),
     ];
     for (name, value, reason) in cases {
         let arguments = Table::from([(name, value)]);
@@ -136,6 +135,11 @@ fn invalid_arguments_are_refused_as_rabbitmq_does() {
             ),
         );
     }
+    refused(
+        house.declare_with(channel, "q", "", &int("x-dead-letter-exchange", 1)),
+        "PRECONDITION_FAILED - invalid type 'signedint' for arg 'x-dead-letter-exchange' in \
+         queue 'q' in vhost '/'",
+    );
     house.declare_with(channel, "q", "", &int("x-colour", -1)).expect("unknown ones are accepted");
 }
 

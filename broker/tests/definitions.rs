@@ -92,7 +92,7 @@ fn one_mistake_and_nothing_is_imported() {
         ),
         (
             |d| d.queues[0].arguments.set("x-queue-type", Value::text("stream")),
-            "queues[0]: invalid arg 'x-queue-type' for queue 'q' in vhost 'v': invalid_queue_type",
+            "queues[0]: invalid arg 'x-queue-type' for queue 'q' in vhost 'v': \"unsupported queue type 'stream'\"",
         ),
         (
             |d| d.exchanges[0].arguments.set("alternate-exchange", Value::I64(1)),

@@ -82,7 +82,7 @@ impl Match {
             Some(b"any-with-x") => Match { all: false, with_x: true },
             Some(_) => {
                 return Err(precondition_failed(format!(
-                    "Invalid x-match field value {how:?}; expected all, any, all-with-x, or \
+                    "Invalid x-match field value <<{how:?}>>; expected all, any, all-with-x, or \
                      any-with-x",
                     how = how.to_string()
                 )));

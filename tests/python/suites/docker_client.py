@@ -1,5 +1,6 @@
-"""Takes the place of `tests/docker_client.py` in aio-pika: its one container is the broker that
-runs already, at RABBITMQ_HOST and RABBITMQ_5672_TCP."""
+"""Takes the place of `tests/docker_client.py` in aio-pika: its one container is a broker that
+runs already, at RABBITMQ_HOST. RABBITMQ_5672_TCP has a port for each of pytest's workers, whose
+tests use the same names."""
 import os
 from dataclasses import dataclass
 
@@ -28,8 +29,10 @@ class DockerClient:
         pass
 
     def run(self, *_arguments, **_options):
+        worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+        port = os.environ["RABBITMQ_5672_TCP"].split(",")[worker]
         # No TLS: the port where nothing listens fails at once whoever would try it.
-        ports = {"5672/tcp": int(os.environ["RABBITMQ_5672_TCP"]), "5671/tcp": 1}
+        ports = {"5672/tcp": int(port), "5671/tcp": 1}
         return ContainerInfo("broker", ports, os.environ["RABBITMQ_HOST"])
 
     def kill(self, container):
