@@ -68,6 +68,10 @@ impl Session {
     // Connections.
 
     /// The client ends the connection: its exclusive queues are gone before it gets its answer.
+    ///
+    /// The socket is the client's to close, within the time that it has to answer a `close` of
+    /// ours. An end that came right behind the answer could overtake it inside a client with
+    /// threads, and each of those may ask (Go's client does): each gets its answer.
     pub(crate) fn closed_by_client(
         &mut self,
         context: &mut Context<'_, '_>,
@@ -76,7 +80,8 @@ impl Session {
         debug!(target: LOG, "{}: closed: {} {}", self.peer, close.reply_code, close.reply_text);
         self.leave(context);
         context.send(0, self.frame_max, &connection::CloseOk {});
-        self.end(context);
+        self.stage = Stage::Closing;
+        self.set_deadline(context, Some(context.shared.config.close_timeout));
     }
 
     /// On a connection that the server has closed, only the answer counts, and a `close` that has
@@ -157,7 +162,7 @@ impl Session {
         match &self.stage {
             Stage::Running(_) => return,
             Stage::Closing => {
-                debug!(target: LOG, "{}: no answer to connection.close", self.peer);
+                debug!(target: LOG, "{}: the client does not end its connection", self.peer);
             }
             Stage::Ended => {} // a refusal's delay
             stage => warn!(target: LOG, "{}: the handshake timed out, {}", self.peer, stage.name()),

@@ -72,8 +72,11 @@ fn the_handshake_goes_step_by_step() {
     client.call(&mut world, 1, &channel::Close::default(), channel::CloseOk {});
     let close = connection::Close { reply_code: 200, ..Default::default() };
     client.call(&mut world, 0, &close, connection::CloseOk {});
-    assert!(client.is_ended(&mut world));
     assert_eq!(world.connections(), 0);
+    client.call(&mut world, 0, &close, connection::CloseOk {}); // another of its threads asks
+    assert!(!client.is_ended(&mut world), "the socket is the client's to close");
+    world.simulation.run_for(Duration::from_secs(31));
+    assert!(client.is_ended(&mut world), "but not for ever");
 }
 
 #[test]
