@@ -115,7 +115,18 @@ impl Broker {
             consumers: self.consumers.len(),
             bindings: self.bindings.len(),
             messages: self.messages.len(),
+            memory: self.memory(),
         }
+    }
+
+    /// The octets of memory that messages hold: in queues, in consumers' hands until they are
+    /// acknowledged, in transactions and in the outbox. Bodies, properties and names count with
+    /// what they take, and every queue that holds a message with a fixed amount. It is counted as
+    /// messages come and go, so asking costs nothing; what a server keeps for its connections is
+    /// not in it.
+    #[inline]
+    pub fn memory(&self) -> u64 {
+        self.messages.held()
     }
 
     /// A new name, `prefix` and 22 letters.
@@ -144,4 +155,6 @@ pub struct Totals {
     pub bindings: usize,
     /// Messages stored: one that ten queues hold counts once.
     pub messages: usize,
+    /// The octets that they hold, as [`Broker::memory`] counts them.
+    pub memory: u64,
 }

@@ -102,8 +102,20 @@ const PERSISTENT: u8 = 1;
 const HEADERS: u8 = 2;
 
 /// A freed slot keeps its buffer up to this size for the next message, so that the steady state
-/// of small messages allocates nothing: 2 MiB at most for the 1,024 slots of the chunk in use.
-const KEPT_BUFFER: usize = 2048;
+/// of small messages allocates nothing.
+pub(crate) const KEPT_BUFFER: usize = 2048;
+
+/// A kept buffer that is longer than this, and than four times what its next message needs, is
+/// exchanged for one that fits: small messages that stay must not pin the room of large ones that
+/// have gone.
+const LOOSE_BUFFER: usize = 256;
+
+/// What a message takes beside its octets: its slot, and what the allocator adds to its buffer.
+const SLOT: u64 = size_of::<Message>() as u64 + 16;
+
+/// What a large body takes beside its octets: the box, the shared count, and what the allocator
+/// adds to the three.
+const SHARED: u64 = 112;
 
 impl Message {
     /// The name of the exchange it was published to.
@@ -173,8 +185,12 @@ impl Message {
         let packed_body = if shared.is_some() { &[] } else { body };
         let properties = publish.properties.raw;
         let prefix = exchange.len() + routing_key.len() + properties.len();
+        let needed = prefix + packed_body.len();
         self.packed.clear();
-        self.packed.reserve_exact(prefix + packed_body.len());
+        if self.packed.capacity() > LOOSE_BUFFER.max(4 * needed) {
+            self.packed = Vec::new();
+        }
+        self.packed.reserve_exact(needed);
         self.packed.extend_from_slice(exchange);
         self.packed.extend_from_slice(routing_key);
         self.packed.extend_from_slice(properties);
@@ -189,12 +205,25 @@ impl Message {
         self.ttl = ttl.unwrap_or(u64::MAX);
     }
 
-    /// Empties the slot, keeping a small buffer.
-    pub(crate) fn clear(&mut self) {
+    /// Empties the slot, and keeps its buffer if it may and the buffer is small.
+    pub(crate) fn clear(&mut self, keep: bool) {
         self.shared = None;
-        if self.packed.capacity() > KEPT_BUFFER {
+        if !keep || self.packed.capacity() > KEPT_BUFFER {
             self.packed = Vec::new();
         }
+    }
+
+    /// The octets of its buffer.
+    #[inline]
+    pub(crate) fn buffer(&self) -> usize {
+        self.packed.capacity()
+    }
+
+    /// The octets that it holds in all. A body that several messages share counts for each.
+    #[inline]
+    pub(crate) fn footprint(&self) -> u64 {
+        let shared = self.shared.as_ref().map_or(0, |body| body.len() as u64 + SHARED);
+        SLOT + self.packed.capacity() as u64 + shared
     }
 }
 

@@ -4,8 +4,10 @@
 //! A message is reached by a four-byte handle, which is what queues, unacknowledged deliveries
 //! and the outbox hold. It goes with its last reference; a chunk whose messages have all gone
 //! gives its memory back, so that a drained backlog of ten million leaves nothing behind.
+//!
+//! What all of them hold is counted as it comes and goes, so that a limit costs one comparison.
 
-use crate::message::{Message, Publish};
+use crate::message::{KEPT_BUFFER, Message, Publish};
 
 /// The handle of a stored message. Holding one means owning one of its references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +34,24 @@ pub(crate) struct Stored {
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 10;
 
+/// What a reference costs wherever it lies: as much as an unacknowledged delivery, the largest of
+/// its places; an entry of a queue has half of it, and a ring grows twofold.
+const REFERENCE: u64 = 48;
+
+/// Buffers of freed slots are kept for the next messages up to this many octets in all: as much
+/// as the chunk in use can take. Beyond it a buffer is freed with its message.
+const KEPT_MAX: usize = CHUNK * KEPT_BUFFER;
+
 #[derive(Default)]
 pub(crate) struct Messages {
     chunks: Vec<Chunk>,
     /// Chunks with room, the one in use last.
     roomy: Vec<u32>,
     live: usize,
+    /// What the stored messages and the references to them hold, in octets.
+    held: u64,
+    /// Octets of the buffers that freed slots have kept.
+    kept: usize,
 }
 
 #[derive(Default)]
@@ -77,8 +91,10 @@ impl Messages {
             }
         };
         let message = &mut chunk.slots[slot];
+        self.kept -= message.buffer();
         message.fill(publish, ttl);
         message.references = references;
+        self.held += message.footprint() + u64::from(references) * REFERENCE;
         chunk.live += 1;
         if usize::from(chunk.live) == CHUNK {
             self.roomy.pop();
@@ -108,6 +124,7 @@ impl Messages {
     pub(crate) fn retain(&mut self, id: MessageId) {
         let (chunk, slot) = split(id);
         self.chunks[chunk].slots[slot].references += 1;
+        self.held += REFERENCE;
     }
 
     /// Gives a reference back; the last one frees the message.
@@ -117,8 +134,11 @@ impl Messages {
         let chunk = &mut self.chunks[at];
         let message = &mut chunk.slots[slot];
         message.references -= 1;
+        self.held -= REFERENCE;
         if message.references == 0 {
-            message.clear();
+            self.held -= message.footprint();
+            message.clear(self.kept < KEPT_MAX);
+            self.kept += message.buffer();
             chunk.free.push(slot as u16);
             let was_full = usize::from(chunk.live) == CHUNK;
             chunk.live -= 1;
@@ -127,13 +147,13 @@ impl Messages {
                 if let Some(&last) = self.roomy.last()
                     && self.chunks[last as usize].live == 0
                 {
-                    self.chunks[last as usize] = Chunk::default();
+                    self.kept -= std::mem::take(&mut self.chunks[last as usize]).kept();
                 }
                 self.roomy.push(at as u32);
             } else if chunk.live == 0 && self.roomy.last() != Some(&(at as u32)) {
                 // It stays in `roomy`, and gets its memory again when its turn comes. The chunk
                 // in use keeps its memory, or every message would allocate one.
-                *chunk = Chunk::default();
+                self.kept -= std::mem::take(chunk).kept();
             }
         }
     }
@@ -141,6 +161,19 @@ impl Messages {
     /// How many messages are stored.
     pub(crate) fn len(&self) -> usize {
         self.live
+    }
+
+    /// The octets that the stored messages hold, with all references to them.
+    #[inline]
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+}
+
+impl Chunk {
+    /// The octets that its slots keep, all of which are free.
+    fn kept(&self) -> usize {
+        self.slots.iter().map(Message::buffer).sum()
     }
 }
 
@@ -180,6 +213,55 @@ mod tests {
         let again: Vec<_> = (0..CHUNK * 8).map(|_| insert(&mut messages, b"n")).collect();
         assert!(again.iter().all(|&id| messages.get(id).body() == b"n"));
         assert_eq!(messages.chunks.len(), 8, "the chunks are used again");
+    }
+
+    #[test]
+    fn what_messages_hold_is_counted_once_for_all_references_and_gone_with_them() {
+        let mut messages = Messages::default();
+        let small = messages.insert(&Publish::new(b"x", b"key", &[1; 100]), None, 10);
+        let overhead = messages.held() - 104;
+        assert!((64..200).contains(&(overhead - 10 * REFERENCE)), "{overhead}");
+        let large = insert(&mut messages, &[2; 1 << 20]);
+        let both = messages.held();
+        assert!((1 << 20..(1 << 20) + 1000).contains(&both), "{both}");
+        messages.retain(large);
+        assert_eq!(messages.held(), both + REFERENCE);
+        for _ in 0..10 {
+            messages.release(small);
+        }
+        messages.release(large);
+        messages.release(large);
+        assert_eq!(messages.held(), 0);
+    }
+
+    #[test]
+    fn freed_slots_keep_a_bounded_amount_of_memory_however_the_rest_is_scattered() {
+        let mut messages = Messages::default();
+        let body = [3; 1900];
+        let ids: Vec<_> = (0..CHUNK * 8).map(|_| insert(&mut messages, &body)).collect();
+        // One in a hundred stays, in each of the chunks.
+        let (stay, go): (Vec<_>, Vec<_>) = (0..ids.len()).partition(|index| index % 100 == 0);
+        go.iter().for_each(|&index| messages.release(ids[index]));
+        let free = messages.chunks.iter().flat_map(|chunk| &chunk.slots);
+        let kept: usize = free.filter(|slot| slot.references == 0).map(Message::buffer).sum();
+        assert!(kept > 0 && kept <= KEPT_MAX + KEPT_BUFFER, "{kept}");
+        assert_eq!(kept, messages.kept);
+        stay.iter().for_each(|&index| messages.release(ids[index]));
+        let again: Vec<_> = (0..CHUNK * 8).map(|_| insert(&mut messages, &body)).collect();
+        assert_eq!(messages.kept, 0, "all that was kept is in use");
+        again.iter().for_each(|&id| messages.release(id));
+        assert_eq!(messages.held(), 0);
+    }
+
+    #[test]
+    fn a_small_message_does_not_sit_in_the_buffer_of_a_larger_one() {
+        let mut messages = Messages::default();
+        for _ in 0..1000 {
+            let large = insert(&mut messages, &[4; 2000]);
+            messages.release(large);
+            insert(&mut messages, b"small"); // it takes the slot just freed
+        }
+        assert!(messages.held() < 1000 * 400, "{}", messages.held());
     }
 
     #[test]

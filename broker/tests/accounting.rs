@@ -155,8 +155,8 @@ fn when_all_has_gone_so_has_every_message() {
         house.drain();
         let totals = house.broker.totals();
         assert_eq!(
-            (totals.messages, totals.queues, totals.consumers, totals.bindings),
-            (0, 0, 0, 0),
+            (totals.messages, totals.queues, totals.consumers, totals.bindings, totals.memory),
+            (0, 0, 0, 0, 0),
             "seed {seed}"
         );
     }
