@@ -16,6 +16,8 @@ pub(crate) struct Channel {
     pub(crate) state: ChannelState,
     /// From the channel's frames to commands.
     pub(crate) assembler: Assembler,
+    /// Octets that it holds of a message under way, as counted in `unfinished`.
+    pub(crate) unfinished: u64,
 }
 
 /// How a channel stands. It is not there at all before `channel.open` and after `close-ok`.

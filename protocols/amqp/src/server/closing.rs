@@ -141,6 +141,7 @@ impl Session {
             context.hub.drain(context.transport);
             context.hub.leave(key, context.transport);
             self.channels.clear();
+            self.let_all_go(context.hub);
         }
         self.stage = Stage::Ended;
     }

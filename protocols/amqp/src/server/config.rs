@@ -41,6 +41,7 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) refusal_delay: Duration,
     pub(crate) high_water_mark: usize,
+    pub(crate) memory_limit: Option<u64>,
 }
 
 impl Default for Config {
@@ -59,6 +60,7 @@ impl Default for Config {
             close_timeout: CLOSE_TIMEOUT,
             refusal_delay: REFUSAL_DELAY,
             high_water_mark: HIGH_WATER_MARK,
+            memory_limit: None,
         }
     }
 }
@@ -186,6 +188,19 @@ impl Config {
     #[must_use]
     pub fn high_water_mark(mut self, octets: usize) -> Config {
         self.high_water_mark = octets;
+        self
+    }
+
+    /// Octets of memory that messages may hold, as [`Broker::memory`](ropewalk_broker::Broker::memory)
+    /// counts them (no limit). Above it the memory alarm is on: connections that publish are
+    /// blocked, until messages hold seven eighths of it or less. Each connection may still finish
+    /// the frame that it is at, so the excess is a frame for each that publishes.
+    ///
+    /// What has come of messages that are not whole yet is not in it: that may be as much again,
+    /// and one message of the largest size more. Who goes beyond is closed with 506.
+    #[must_use]
+    pub fn memory_limit(mut self, octets: u64) -> Config {
+        self.memory_limit = Some(octets);
         self
     }
 }

@@ -24,6 +24,7 @@ use super::handshake::Client;
 use super::heartbeat::Pulse;
 use super::hub::Hub;
 use super::sink::TransportSink;
+use super::unfinished;
 
 /// Frames until `connection.tune-ok`: the specification allows 4096 octets, but client properties
 /// with a long token need more (RabbitMQ's `initial_frame_max`).
@@ -70,6 +71,8 @@ pub(crate) struct Session {
     pub(crate) stage: Stage,
     pub(crate) peer: Address,
     pub(crate) channels: Channels,
+    /// Octets that the channels hold of messages under way.
+    pub(crate) unfinished: u64,
     /// The largest frame, both ways; 0 is no limit.
     pub(crate) frame_max: u32,
     /// The most channels; 0 is no limit.
@@ -103,7 +106,8 @@ impl Connection {
         let mut context = Context { shared: &self.shared, hub, transport };
         let answer = call(&mut self.session, &mut context);
         context.hub.drain(context.transport);
-        context.hub.set_alarm(&self.shared, context.transport);
+        context.hub.set_timer(&self.shared, context.transport);
+        context.hub.unblock(context.transport);
         Some(answer)
     }
 
@@ -190,6 +194,7 @@ impl Session {
             stage: Stage::Greeting,
             peer: Address::Tcp(([0, 0, 0, 0], 0).into()), // until it is connected
             channels: Channels::default(),
+            unfinished: 0,
             frame_max: HANDSHAKE_FRAME_MAX,
             channel_max: 0,
             client: Client::default(),
@@ -204,8 +209,12 @@ impl Session {
         }
         let mut frames = Frames::new(data, self.frame_max);
         while !matches!(self.stage, Stage::Ended) {
+            let mut is_content = false;
             let handled = match frames.next_frame() {
-                Ok(Some(frame)) => self.frame(context, frame),
+                Ok(Some(frame)) => {
+                    is_content = matches!(frame.kind, FrameKind::Header | FrameKind::Body);
+                    self.frame(context, frame)
+                }
                 Ok(None) => return,
                 Err(error) => Err(Fault::of_codec(&error)),
             };
@@ -215,6 +224,9 @@ impl Session {
             // What is published now would wait in its queues: work for nothing.
             if !context.hub.broker.has_room() {
                 context.hub.gather(context.transport);
+            }
+            if is_content && context.hub.may_block() && self.block(context) {
+                return; // what is left comes again
             }
             frames.set_frame_max(self.frame_max);
         }
@@ -255,11 +267,13 @@ impl Session {
             return self.closing_channel_frame(context, &frame);
         }
         let place = command::Place { number, id: channel.id, frame_max: self.frame_max };
+        let size = (frame.kind, frame.payload.len());
         let done = match channel.assembler.push(frame) {
-            Ok(None) => return Ok(()),
+            Ok(None) => return unfinished::hold(context.hub, &mut self.unfinished, channel, size),
             Ok(Some(command)) => command::run(context, place, command),
             Err(error) => Err(Fault::of_codec(&error)),
         };
+        unfinished::let_go(context.hub, &mut self.unfinished, channel);
         match done {
             Ok(Done::Served) => Ok(()),
             Ok(Done::Closed) => {
@@ -306,7 +320,8 @@ impl Session {
             Fault::of_broker(&error, if limit { MethodId::NONE } else { method.id() })
         })?;
         let assembler = Assembler::new(context.shared.config.broker.max_message_size);
-        self.channels.insert(number, Channel { id, state: ChannelState::Open, assembler });
+        let state = ChannelState::Open;
+        self.channels.insert(number, Channel { id, state, assembler, unfinished: 0 });
         context.send(number, self.frame_max, &channel::OpenOk::default());
         Ok(())
     }

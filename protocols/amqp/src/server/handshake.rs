@@ -16,12 +16,15 @@ use super::auth::{Authenticator, Credentials, Granted, Login, MECHANISMS, authen
 use super::config::Config;
 use super::connection::{Context, Running, Session, Stage, unexpected};
 use super::fault::Fault;
+use super::peer::Peer;
 
 /// What the client says of itself in `connection.start-ok`.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     /// It wants to be told when its consumer ends (`consumer_cancel_notify`).
     cancel_notify: bool,
+    /// It wants to be told when it is not read for a while (`connection.blocked`).
+    block_notify: bool,
     /// It wants a `connection.close` when its login is refused.
     authentication_failure_close: bool,
 }
@@ -114,6 +117,7 @@ impl Session {
         let has = |name| capabilities.and_then(|table| table.get_bool(name)).unwrap_or(false);
         self.client = Client {
             cancel_notify: has("consumer_cancel_notify"),
+            block_notify: has("connection.blocked"),
             authentication_failure_close: has("authentication_failure_close"),
         };
         let mechanism = start_ok.mechanism.as_bytes();
@@ -190,7 +194,9 @@ impl Session {
             }
         };
         let id = opened.map_err(|error| Fault::of_broker(&error, open.id()))?;
-        context.hub.enter(context.transport.id(), id, self.frame_max);
+        let mut peer = Peer::new(context.transport.id(), id, self.frame_max);
+        peer.block_notify = self.client.block_notify;
+        context.hub.enter(peer);
         self.stage = Stage::Running(Running { key, id, user });
         self.set_deadline(context, None);
         self.start_beating(context);

@@ -1,14 +1,15 @@
 //! Heartbeats: signs of life both ways, at the client's interval (AMQP 0-9-1 section 4.2.7).
 //!
 //! One is sent at every half interval; a client that was silent for two whole ones is dropped
-//! without a word, as RabbitMQ does. Any octet that comes counts as a sign of life.
+//! without a word, as RabbitMQ does. Any octet that comes counts as a sign of life. To a client that
+//! an alarm has blocked they are sent as ever, but as long as it is not read it is not silent.
 
 use std::time::Duration;
 
 use log::warn;
 
 use super::LOG;
-use super::connection::{Connection, Context, Session, Stage};
+use super::connection::{Connection, Context, Running, Session, Stage};
 
 /// Whole intervals without an octet after which a client counts as dead. The first may have begun
 /// just before its last octet, so this takes between two and three.
@@ -59,8 +60,9 @@ impl Session {
     }
 
     pub(crate) fn beat(&mut self, context: &mut Context<'_, '_>) {
-        if !matches!(self.stage, Stage::Running(_)) {
-            return;
+        let Stage::Running(Running { key, .. }) = self.stage else { return };
+        if context.hub.is_blocked(key) {
+            self.pulse.heard(); // nobody listens: what it may have sent counts
         }
         if !self.pulse.beat() {
             let seconds = self.pulse.interval.as_secs();

@@ -10,8 +10,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ropewalk_broker::{
-    Broker, ConnectionId as BrokerConnection, Delivery, Destination, Entropy, Event, Message,
-    PasswordHash, Permission, User,
+    Broker, Delivery, Destination, Entropy, Event, Message, PasswordHash, Permission, User,
 };
 use ropewalk_reactor::{ConnectionId, Reactor, Transport};
 use slab::Slab;
@@ -19,11 +18,13 @@ use slab::Slab;
 use crate::codec::method::{basic, connection};
 use crate::codec::{EncodeMethod, Encoder, FrameWriter, ReplyCode, ShortStr, Sink};
 
+use super::alarm::Alarms;
 use super::config::Config;
 use super::convert::{BasicCodec, with_delivery_count};
 use super::entropy::{POOL, Pool};
 use super::peer::{Gathered, Peer, RUN, SPARES};
 use super::sink::TransportSink;
+use super::unfinished::Unfinished;
 use super::{LOG, Shared};
 
 /// Frames for all connections are gathered up to this, about: 32 runs.
@@ -35,14 +36,16 @@ pub(crate) struct Hub {
     pub(crate) entropy: Pool,
     /// Connections that have passed the handshake. The index is the key by which the broker
     /// knows them.
-    peers: Slab<Peer>,
+    pub(super) peers: Slab<Peer>,
+    pub(super) alarms: Alarms,
+    pub(super) unfinished: Unfinished,
     gathered: Gathered,
     /// Connections that filled up in this drain: to be turned off when no event is at hand.
     filled: Vec<usize>,
     /// The broker's clock begins here.
     epoch: Instant,
-    /// When the earliest alarm is set to ring.
-    alarm: Option<Duration>,
+    /// When the earliest timer is set to ring.
+    timer: Option<Duration>,
 }
 
 /// Who can reach a connection: a transport, and the reactor between callbacks.
@@ -105,10 +108,12 @@ impl Hub {
             encoder: Encoder::new(),
             entropy,
             peers: Slab::new(),
+            alarms: Alarms::new(config.memory_limit),
+            unfinished: Unfinished::new(config),
             gathered: Gathered::default(),
             filled: Vec::new(),
             epoch,
-            alarm: None,
+            timer: None,
         }
     }
 
@@ -118,21 +123,15 @@ impl Hub {
     }
 
     /// Lets a connection in, that the broker knows by [`next_key`](Self::next_key).
-    pub(crate) fn enter(&mut self, id: ConnectionId, broker: BrokerConnection, frame_max: u32) {
-        self.peers.insert(Peer {
-            id,
-            broker,
-            frame_max,
-            paused: false,
-            sated: false,
-            staged: Vec::new(),
-        });
+    pub(super) fn enter(&mut self, peer: Peer) {
+        self.peers.insert(peer);
     }
 
     /// A connection is no longer served: the broker closes its channels, takes back what it had
     /// not acknowledged, and gives it to others.
     pub(crate) fn leave(&mut self, key: usize, reach: &mut impl Reach) {
         if let Some(peer) = self.peers.try_remove(key) {
+            self.alarms.blocked -= usize::from(peer.blocked);
             self.broker.close_connection(peer.broker);
             self.drain(reach);
         }
@@ -177,12 +176,12 @@ impl Hub {
 
     /// Sets a timer for the broker's next deadline, if none is set that rings before. Earlier
     /// ones ring in vain: harmless, and rarer than moving one for each message would cost.
-    pub(crate) fn set_alarm(&mut self, shared: &Rc<Shared>, reach: &mut impl Reach) {
+    pub(crate) fn set_timer(&mut self, shared: &Rc<Shared>, reach: &mut impl Reach) {
         let Some(deadline) = self.broker.next_deadline() else { return };
-        if self.alarm.is_some_and(|alarm| alarm <= deadline) {
+        if self.timer.is_some_and(|timer| timer <= deadline) {
             return;
         }
-        self.alarm = Some(deadline);
+        self.timer = Some(deadline);
         let now = reach.clock().0.saturating_duration_since(self.epoch);
         let shared = Rc::downgrade(shared);
         let ring = move |reactor: &mut Reactor| ring(&shared, reactor);
@@ -368,10 +367,11 @@ fn ring(shared: &Weak<Shared>, reactor: &mut Reactor) {
     let Some(shared) = shared.upgrade() else { return };
     if let Some(hub) = shared.hub() {
         let mut hub = hub.borrow_mut();
-        hub.alarm = None;
+        hub.timer = None;
         hub.tick(reactor);
         hub.drain(reactor);
-        hub.set_alarm(&shared, reactor);
+        hub.set_timer(&shared, reactor);
+        hub.unblock(reactor);
     }
 }
 

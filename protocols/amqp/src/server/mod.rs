@@ -20,8 +20,10 @@
 //! ```
 //!
 //! To learn how it works, read `connection` (frames to states), `handshake`, `command` (a method
-//! to a call of the broker), then `hub` (what the broker wants sent, to all connections).
+//! to a call of the broker), then `hub` (what the broker wants sent, to all connections) and
+//! `alarm` (who must wait when memory or disk run low).
 
+mod alarm;
 mod auth;
 mod basic;
 mod channel;
@@ -38,6 +40,7 @@ mod heartbeat;
 mod hub;
 mod peer;
 mod sink;
+mod unfinished;
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -45,6 +48,7 @@ use std::rc::Rc;
 use ropewalk_broker::Broker;
 use ropewalk_reactor::{Address, Factory, Reactor, Transport};
 
+pub use alarm::Resource;
 pub use auth::{Authenticator, Login};
 pub use config::Config;
 pub use connection::Connection;
@@ -94,13 +98,47 @@ impl Server {
 
     /// Looks into the broker, or changes it: makes virtual hosts, counts messages. `None` before
     /// it is [started](Self::start). What this makes the broker say goes out with the next event
-    /// of any connection.
+    /// of any connection; so does the end of an alarm, if it makes room.
     ///
     /// # Panics
     /// If `call` calls this again.
     pub fn with_broker<R>(&self, call: impl FnOnce(&mut Broker) -> R) -> Option<R> {
         let hub = self.shared.hub.get()?;
         Some(call(&mut hub.borrow_mut().broker))
+    }
+}
+
+/// Alarms: see [`Resource`].
+impl Server {
+    /// Says that a resource runs low, or does no longer: to be called by whoever watches it. The
+    /// memory alarm is also raised by the server itself, above [`Config::memory_limit`], and lasts
+    /// until neither has a reason left. Saying the same again changes nothing. Makes the broker if
+    /// it is not there yet, as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    ///
+    /// # Panics
+    /// If called from inside [`with_broker`](Self::with_broker).
+    pub fn set_alarm(
+        &self,
+        reactor: &mut Reactor,
+        resource: Resource,
+        low: bool,
+    ) -> std::io::Result<()> {
+        self.start(reactor)?;
+        if let Some(hub) = self.shared.hub() {
+            hub.borrow_mut().set_alarm(resource, low, reactor);
+        }
+        Ok(())
+    }
+
+    /// Whether the alarm of this resource is on.
+    ///
+    /// # Panics
+    /// If called from inside [`with_broker`](Self::with_broker).
+    pub fn has_alarm(&self, resource: Resource) -> bool {
+        self.shared.hub().is_some_and(|hub| hub.borrow().has_alarm(resource))
     }
 }
 

@@ -29,6 +29,10 @@ pub(super) struct Peer {
     pub(super) paused: bool,
     /// It got all that it may get in this turn.
     pub(super) sated: bool,
+    /// It is not read, because of an alarm.
+    pub(super) blocked: bool,
+    /// Its client wants to be told so.
+    pub(super) block_notify: bool,
     /// Small frames that it is to get, in order. Between two drains there are none, and there is
     /// no memory for any: gathering for each connection apart makes one write of what a fan-out
     /// brings in a hundred pieces.
@@ -47,6 +51,19 @@ pub(super) struct Gathered {
 }
 
 impl Peer {
+    pub(super) fn new(id: ConnectionId, broker: BrokerConnection, frame_max: u32) -> Peer {
+        Peer {
+            id,
+            broker,
+            frame_max,
+            paused: false,
+            sated: false,
+            blocked: false,
+            block_notify: false,
+            staged: Vec::new(),
+        }
+    }
+
     /// Writes what is staged.
     pub(super) fn hand_over(
         &mut self,

@@ -92,6 +92,43 @@ fn acknowledgements_are_read_while_output_waits() {
 }
 
 #[test]
+fn heartbeats_are_counted_while_output_waits() {
+    let mut world = World::with(Config::default().high_water_mark(MARK));
+    world.simulation.capacity(16 * 1024);
+    let mut publisher = world.open();
+    publisher.declare(&mut world, "q");
+    let tune_ok = connection::TuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 10 };
+    let mut consumer = world.open_as(&Opening { tune_ok, ..Default::default() });
+    consumer.consume(&mut world, "q", "c", false);
+    consumer.peer.stop_reading();
+    for number in 0..1000 {
+        publisher.peer.write(&publish(1, "q", &body(number)));
+    }
+    for _ in 0..300 {
+        world.run();
+    }
+    assert!(buffered(&mut world) > MARK / 2, "it is full");
+    // Ten minutes of nothing but signs of life.
+    for _ in 0..60 {
+        world.simulation.run_for(std::time::Duration::from_secs(10));
+        consumer.raw(&mut world, &frame(8, 0, b""));
+    }
+    assert_eq!(world.connections(), 2);
+    // Without them it is dead, and what it held is there for others.
+    world.simulation.run_for(std::time::Duration::from_secs(40));
+    assert_eq!(world.connections(), 1);
+    publisher.consume(&mut world, "q", "other", true);
+    let mut got = 0;
+    for _ in 0..500 {
+        world.run();
+        while publisher.delivery_now().is_some() {
+            got += 1;
+        }
+    }
+    assert_eq!(got, 1000);
+}
+
+#[test]
 fn a_slow_consumer_does_not_keep_messages_from_a_quick_one() {
     let (mut world, mut publisher, _slow) = slow(false);
     for number in 0..1000 {

@@ -1,7 +1,8 @@
 //! Clients that do not speak AMQP, or stop in the middle of it.
 
-use ropewalk_amqp::codec::method::{basic, channel, confirm, exchange, queue};
+use ropewalk_amqp::codec::method::{basic, channel, confirm, connection, exchange, queue};
 use ropewalk_amqp::codec::{BasicProperties, PROTOCOL_HEADER, ShortStr, TableBuf};
+use ropewalk_amqp::server::Config;
 
 use crate::wire::*;
 
@@ -172,5 +173,113 @@ fn frames_in_random_order_harm_nobody() {
         world.run();
         assert_eq!(world.connections(), 0, "seed {seed}");
         still_serves(&mut world);
+    }
+}
+
+/// A table that holds a table that holds a table …, this deep; each level is an array if `array`.
+fn nested(depth: usize, array: bool) -> Vec<u8> {
+    let mut inner = Vec::new();
+    // From the innermost out: what a level adds stands before what it holds.
+    let mut heads = Vec::new();
+    let mut len = 0_u32;
+    for _ in 0..depth {
+        let mut head: Vec<u8> = if array { Vec::new() } else { vec![1, b'a'] };
+        head.push(if array { b'A' } else { b'F' });
+        head.extend_from_slice(&len.to_be_bytes());
+        len += head.len() as u32;
+        heads.push(head);
+    }
+    if array {
+        // The outermost is a table in any case: `{"a": [[[…]]]}`.
+        inner.extend_from_slice(b"\x01a");
+        len += 2;
+    }
+    let mut table = len.to_be_bytes().to_vec();
+    table.append(&mut inner);
+    heads.iter().rev().for_each(|head| table.extend_from_slice(head));
+    table
+}
+
+#[test]
+fn tables_nested_ten_thousand_deep_are_refused_wherever_they_come() {
+    let declare = |table: &[u8]| {
+        let mut payload = b"\0\x32\0\x0a\0\0\x01q\0".to_vec();
+        payload.extend_from_slice(table);
+        frame(1, 1, &payload)
+    };
+    let content = |table: &[u8]| {
+        let mut octets = method(1, &to("q"));
+        octets.extend(frame(2, 1, &header(0, &[&[0x20, 0], table].concat())));
+        octets
+    };
+    let start_ok = |table: &[u8]| {
+        let payload = [b"\0\x0a\0\x0b", table, b"\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US"];
+        frame(1, 0, &payload.concat())
+    };
+    for array in [false, true] {
+        let deep = nested(10_000, array);
+        let cases = [
+            (declare(&deep), "SYNTAX_ERROR - tables nested more than 64 deep"),
+            (content(&deep), "INTERNAL_ERROR - cannot decode the content's properties"),
+        ];
+        for (octets, expected) in cases {
+            let mut world = World::new();
+            let mut bystander = world.open();
+            let mut client = world.open();
+            client.declare(&mut world, "q");
+            client.raw(&mut world, &octets);
+            let Some(Seen::Method(0, "connection.close", text)) = client.next(&mut world) else {
+                panic!("it is refused")
+            };
+            let text = String::from_utf8_lossy(&text).into_owned();
+            assert!(text.contains(expected), "{text}");
+            bystander.declare(&mut world, "other");
+            assert_eq!(world.connections(), 1);
+            assert_eq!(world.messages(), 0);
+        }
+        // In a handshake, whose frames have 8 KiB, there is room for a thousand.
+        let mut world = World::new();
+        let mut client = world.dial();
+        client.raw(&mut world, &PROTOCOL_HEADER);
+        client.raw(&mut world, &start_ok(&nested(1_100, array)));
+        client.next(&mut world);
+        let seen = client.next(&mut world);
+        assert!(matches!(seen, Some(Seen::Method(0, "connection.close", _))), "{seen:?}");
+        still_serves(&mut world);
+    }
+}
+
+#[test]
+fn a_client_that_opens_channels_without_end_is_closed_and_takes_all_of_them_along() {
+    for (limit, most) in [(2047, 2047), (0, 65_535)] {
+        let mut world = World::with(Config::default().channel_max(limit));
+        let mut bystander = world.open();
+        let mut client = world.dial();
+        let tune_ok = connection::TuneOk { channel_max: limit, frame_max: 131_072, heartbeat: 0 };
+        client.raw(&mut world, &opening(&Opening { tune_ok, ..Default::default() }));
+        for number in 1..=u16::MAX {
+            client.peer.write(&method(number, &channel::Open::default()));
+        }
+        // More there are none: the next one is open already.
+        client.peer.write(&method(1, &channel::Open::default()));
+        let (mut opened, mut last) = (0, None);
+        while let Some(seen) = client.next(&mut world) {
+            opened += usize::from(matches!(seen, Seen::Method(_, "channel.open-ok", _)));
+            last = Some(seen);
+        }
+        assert_eq!(opened, most);
+        let Some(Seen::Method(0, "connection.close", text)) = last else { panic!("{last:?}") };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let expected = match limit {
+            0 => "CHANNEL_ERROR - second 'channel.open' seen".to_owned(),
+            _ => format!(
+                "NOT_ALLOWED - number of channels opened ({most}) has reached the negotiated \
+                 channel_max ({most})"
+            ),
+        };
+        assert!(text.contains(&expected), "{text}");
+        let channels = world.server.with_broker(|broker| broker.totals().channels);
+        assert_eq!(channels, Some(1), "the bystander's");
+        bystander.declare(&mut world, "undisturbed");
     }
 }

@@ -5,6 +5,7 @@
 
 mod wire;
 
+mod alarms;
 mod errors;
 mod flow;
 mod handshake;

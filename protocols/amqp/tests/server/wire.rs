@@ -63,6 +63,18 @@ impl World {
         client
     }
 
+    /// A client whose connection and channel 1 are open, opened in this way.
+    pub(crate) fn open_as(&mut self, opened: &Opening<'_>) -> Client {
+        let mut client = self.dial();
+        client.raw(self, &opening(opened));
+        for method in ["connection.start", "connection.tune", "connection.open-ok"] {
+            let seen = client.next(self);
+            assert!(matches!(seen, Some(Seen::Method(0, name, _)) if name == method), "{seen:?}");
+        }
+        client.open_channel(self, 1);
+        client
+    }
+
     /// A client whose connection and channel 1 are open.
     pub(crate) fn open(&mut self) -> Client {
         let mut client = self.connect();
