@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use log::warn;
+use log::{info, warn};
 use ropewalk::Reactor;
 use ropewalk::amqp::broker::{PasswordHash, Permission, User};
 use ropewalk::amqp::definitions;
 use ropewalk::amqp::server::{Config, Server};
 use serde::Deserialize;
 
+use crate::memory::MemoryLimit;
 use crate::service::Listen;
 
 /// Options of the message queue.
@@ -52,6 +53,10 @@ pub(crate) struct Amqp {
     /// The largest message body that is taken [default: 134217728]
     #[arg(long, value_name = "BYTES")]
     max_message_size: Option<NonZeroU64>,
+    /// The memory that messages may hold; above it, who publishes is blocked until there is room:
+    /// bytes, a size as 512MiB, a share of this machine's memory as 40%, or none [default: 40%]
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<MemoryLimit>,
     /// The largest frame to propose to clients, at least 4096 [default: 131072]
     #[arg(long, value_name = "BYTES")]
     frame_max: Option<FrameMax>,
@@ -178,6 +183,7 @@ impl Amqp {
         if server.with_broker(|broker| broker.users().next().is_none()) == Some(true) {
             warn!("amqp: there is no user, so nobody can log in: see --user-file");
         }
+        info!("amqp: messages may hold {}", self.memory_limit.unwrap_or_default());
         Ok(server)
     }
 
@@ -203,6 +209,9 @@ impl Amqp {
         }
         if let Some(limit) = self.max_message_size {
             config = config.max_message_size(limit.get());
+        }
+        if let Some(octets) = self.memory_limit.unwrap_or_default().octets() {
+            config = config.memory_limit(octets);
         }
         if let Some(FrameMax(octets)) = self.frame_max {
             config = config.frame_max(octets);

@@ -31,7 +31,7 @@ pub(crate) enum Command {
         config: Option<PathBuf>,
     },
     /// Start the message queue: AMQP 0-9-1, as RabbitMQ speaks it
-    #[command(after_help = USERS)]
+    #[command(after_help = AMQP)]
     Amqp(Amqp),
     /// Start an HTTP/1.1 server that answers with the request it saw
     Http(Http),
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Echo(Echo),
 }
 
-const USERS: &str = "\
+const AMQP: &str = "\
 Without --user, --user-file and --definitions there is one user, `guest` with the password `guest`,
 who can only connect from this machine. Other users have to be listed, and then guest is none of
 them.
@@ -53,6 +53,12 @@ exchanges and bindings to begin with, come from --definitions: a file as RabbitM
 `rabbitmqctl export_definitions` writes it. Either all of it is imported or, if there is a mistake
 in it, nothing starts.
 
+The memory of --memory-limit is what messages take: their bytes, 80 more for
+each, and 48 for each queue that holds it. Beyond the limit, connections that publish are told (connection.blocked)
+and not read any more, and those that only consume go on; it ends by itself once messages are down
+to seven eighths of the limit. A share is one of the memory that this machine has, or the control
+group of this process if that has less; where neither is told, it stands for 1GiB.
+
 In the file of `serve --config` the options have the same names; those that can be repeated are
 lists there:
 
@@ -60,7 +66,8 @@ lists there:
     kind = \"amqp\"
     vhost = [\"shop\"]
     user-file = \"users.txt\"
-    max-connections = 1000";
+    max-connections = 1000
+    memory-limit = \"2GiB\"";
 
 const CONFIG: &str = "\
 The file is a list of services. Their options are named as on the command line:

@@ -125,11 +125,13 @@ mod tests {
     fn services_are_read_in_their_order_with_their_options() {
         let services = parse(
             "[[service]]\nkind = 'echo'\nlisten = ['127.0.0.1:1', 'tcp://[::1]:1']\n\
-             [[service]]\nkind = 'line'\nmax-length = 10\n",
+             [[service]]\nkind = 'line'\nmax-length = 10\n\
+             [[service]]\nkind = 'amqp'\nmemory-limit = 1000000\n\
+             [[service]]\nkind = 'amqp'\nmemory-limit = '40%'\n",
         )
         .expect("a good file");
         let kinds: Vec<_> = services.iter().map(Service::kind).collect();
-        assert_eq!(kinds, ["echo", "line"]);
+        assert_eq!(kinds, ["echo", "line", "amqp", "amqp"]);
         assert_eq!(services[0].listen().len(), 2);
     }
 
@@ -144,6 +146,8 @@ mod tests {
             ("[[service]]\nkind = 'echo'\nlisten = []\n", 3, "names no address"),
             ("[[service]]\nkind = 'line'\nmax-length = 0\n", 3, "nonzero"),
             ("[[service]]\nkind = 'line'\nmax-length = 'x'\n", 3, "invalid type"),
+            ("[[service]]\nkind = 'amqp'\nmemory-limit = 'lots'\n", 3, "a size as 512MiB"),
+            ("[[service]]\nkind = 'amqp'\nmemory-limit = true\n", 3, "expected a size"),
             ("[[service]\n", 1, ""),
         ] {
             let found = parse(text).expect_err(text);
