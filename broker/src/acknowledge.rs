@@ -7,7 +7,7 @@ use crate::broker::Broker;
 use crate::channel::Mode;
 use crate::consumer::Place;
 use crate::dead_letter::Reason;
-use crate::error::{Error, Result, precondition_failed};
+use crate::error::{Error, ErrorKind, Result, precondition_failed};
 use crate::ids::ChannelId;
 use crate::message::Message;
 use crate::unacked::Unacked;
@@ -40,7 +40,8 @@ pub(crate) enum Fate {
 
 impl Broker {
     /// Fetches the first ready message of a queue, `None` if there is none (`basic.get`).
-    /// Prefetch limits do not apply.
+    /// Prefetch limits do not apply. `RESOURCE_LOCKED` for a quorum queue with a single active
+    /// consumer, as in RabbitMQ.
     pub fn get(
         &mut self,
         channel: ChannelId,
@@ -48,6 +49,17 @@ impl Broker {
         no_ack: bool,
     ) -> Result<Option<Fetched<'_>>> {
         let queue = self.use_queue(channel, queue, Access::Read)?;
+        let state = &self.queues[queue];
+        if state.is_quorum() && state.feeds_one() {
+            return Err(Error::new(
+                ErrorKind::ResourceLocked,
+                format!(
+                    "cannot obtain access to locked {}. basic.get operations are not supported by \
+                     quorum queues with single active consumer",
+                    self.resource_of(queue)
+                ),
+            ));
+        }
         self.touch(queue);
         self.drop_expired(queue);
         self.send_letters();
@@ -64,7 +76,7 @@ impl Broker {
         Ok(Some(Fetched {
             delivery_tag: tag,
             redelivered: entry.returns > 0,
-            delivery_count: self.queues[queue].counts_deliveries().then_some(entry.returns),
+            delivery_count: self.queues[queue].is_quorum().then_some(entry.returns),
             message_count: self.queues[queue].ready.len(),
             message: self.messages.get(entry.message),
         }))

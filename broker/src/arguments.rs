@@ -9,22 +9,41 @@ use crate::names::Name;
 use crate::queue::QueueDeclare;
 use crate::value::{Table, Value};
 
-/// The arguments that two declarations of a queue must agree on.
-pub(crate) const ARGUMENTS: [&str; 14] = [
+/// The arguments that two declarations of a classic queue must agree on, in RabbitMQ's order: of
+/// several that differ, the first is told.
+const CLASSIC: [&str; 13] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
     "x-max-length",
     "x-max-length-bytes",
     "x-max-priority",
     "x-overflow",
     "x-queue-mode",
+    "x-queue-version",
     "x-single-active-consumer",
     "x-queue-type",
-    "x-delivery-limit",
+    "x-queue-master-locator",
+];
+
+/// Those of a quorum queue.
+const QUORUM: [&str; 15] = [
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
     "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
 ];
 
 /// What only queues of other types know (RabbitMQ's quorum queues and streams).
@@ -40,17 +59,18 @@ const NOT_FOR_CLASSIC: [&str; 8] = [
 ];
 
 /// What only queues of other types know (RabbitMQ's classic queues and streams).
-const NOT_FOR_QUORUM: [&str; 6] = [
+const NOT_FOR_QUORUM: [&str; 7] = [
     "x-initial-cluster-size",
     "x-max-age",
     "x-max-priority",
+    "x-queue-master-locator",
     "x-queue-mode",
     "x-queue-version",
     "x-stream-max-segment-size-bytes",
 ];
 
-/// The longest time that RabbitMQ's timers take, in milliseconds: 2^32 - 1, some 49 days.
-pub(crate) const MAX_EXPIRY: i64 = 4_294_967_295;
+/// The longest time that RabbitMQ takes, in milliseconds: ten years.
+pub(crate) const MAX_EXPIRY: i64 = 315_360_000_000;
 
 /// What a queue's arguments ask for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -109,10 +129,14 @@ impl Settings {
             };
         let max_length = read.count("x-max-length")?;
         let max_length_bytes = read.count("x-max-length-bytes")?;
-        let max_priority = read.max_priority()?;
+        // What only one type knows is read for that type: to another it is a wrong argument.
+        let max_priority = if quorum { 0 } else { read.max_priority()? };
         let overflow = read.overflow()?;
+        if !quorum {
+            read.check_mode_and_version()?;
+        }
         let single_active_consumer = read.flag("x-single-active-consumer")?;
-        let delivery_limit = read.count("x-delivery-limit")?;
+        let delivery_limit = if quorum { read.count("x-delivery-limit")? } else { None };
         read.refuse_other_types(quorum)?;
         if quorum {
             refuse_properties(queue, declare)?;
@@ -131,6 +155,34 @@ impl Settings {
         };
         Ok((settings != Settings::default()).then(|| Box::new(settings)))
     }
+}
+
+/// The arguments that declarations of a queue of these settings must agree on.
+pub(crate) fn compared(settings: Option<&Settings>) -> &'static [&'static str] {
+    match settings.is_some_and(|settings| settings.quorum) {
+        true => &QUORUM,
+        false => &CLASSIC,
+    }
+}
+
+/// The priority that a consumer's arguments ask for, 0 if they do not, once RabbitMQ's checks of
+/// those arguments have passed.
+pub(crate) fn consumer_priority(
+    queue: Resource<'_>,
+    quorum: bool,
+    arguments: &Table,
+) -> Result<i32> {
+    let read = Reader { queue, arguments };
+    let priority = read.integer("x-priority")?.unwrap_or(0);
+    let refused: &[&str] = match quorum {
+        true => &["x-cancel-on-ha-failover", "x-stream-offset"],
+        false => &["x-stream-offset"],
+    };
+    if !quorum {
+        read.flag("x-cancel-on-ha-failover")?;
+    }
+    read.refuse(refused, quorum)?;
+    Ok(priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32)
 }
 
 /// What a quorum queue cannot be.
@@ -198,16 +250,40 @@ impl Reader<'_> {
 
     /// Arguments that mean something to another type of queue, and nothing to this one.
     fn refuse_other_types(&self, quorum: bool) -> Result<()> {
-        let (refused, named): (&[&str], _) = match quorum {
-            true => (&NOT_FOR_QUORUM, "rabbit_quorum_queue"),
-            false => (&NOT_FOR_CLASSIC, "rabbit_classic_queue"),
-        };
-        match refused.iter().find(|name| self.arguments.get(name).is_some()) {
+        self.refuse(if quorum { &NOT_FOR_QUORUM } else { &NOT_FOR_CLASSIC }, quorum)
+    }
+
+    /// Refuses the first argument that is one of `refused`.
+    fn refuse(&self, refused: &[&str], quorum: bool) -> Result<()> {
+        let named = if quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" };
+        let is_refused = |name: &[u8]| refused.iter().any(|it| it.as_bytes() == name);
+        match self.arguments.iter().find(|(name, _)| is_refused(name)) {
             None => Ok(()),
-            Some(name) => {
-                let queue = self.queue;
+            Some((name, _)) => {
+                let (queue, name) = (self.queue, text(name));
                 let text = format!("invalid arg '{name}' for {queue} of queue type {named}");
                 Err(precondition_failed(text))
+            }
+        }
+    }
+
+    /// They say how RabbitMQ stores a classic queue, and nothing to this broker.
+    fn check_mode_and_version(&self) -> Result<()> {
+        let name = "x-queue-mode";
+        match self.text(name)?.as_deref() {
+            None | Some(b"default" | b"lazy") => {}
+            Some(other) => {
+                let other = text(other);
+                let reason = format_args!("\"unsupported queue mode '{other}'\"");
+                return Err(self.invalid(name, reason));
+            }
+        }
+        let name = "x-queue-version";
+        match self.count(name)? {
+            None | Some(1 | 2) => Ok(()),
+            Some(other) => {
+                let reason = format_args!("\"unsupported queue version '{other}'\"");
+                Err(self.invalid(name, reason))
             }
         }
     }
@@ -234,7 +310,7 @@ impl Reader<'_> {
     fn milliseconds(&self, name: &str) -> Result<Option<u64>> {
         match self.integer(name)? {
             Some(number) if number > MAX_EXPIRY => {
-                Err(self.invalid(name, format_args!("{{value_too_big,{number}}}")))
+                Err(self.invalid(name, format_args!("{{value_too_large,{number}}}")))
             }
             _ => self.count(name),
         }

@@ -7,13 +7,14 @@
 use std::collections::VecDeque;
 
 use crate::access::Access;
+use crate::arguments::consumer_priority;
 use crate::broker::Broker;
-use crate::error::{Error, ErrorKind, Result, access_refused, text};
+use crate::error::{Error, ErrorKind, Result, access_refused, not_implemented, text};
 use crate::ids::{ChannelId, ConsumerId, QueueId};
 use crate::names::Name;
 use crate::outbox::Addressee;
-use crate::reply_to::{ReplyConsumer, is_reply_name};
-use crate::value::{Table, Value};
+use crate::reply_to::is_reply_name;
+use crate::value::Table;
 
 pub(crate) struct Consumer {
     pub(crate) queue: QueueId,
@@ -54,7 +55,7 @@ pub struct Consume<'a> {
     pub consumer_tag: &'a [u8],
     /// Deliveries count as acknowledged when they are sent.
     pub no_ack: bool,
-    /// No other consumer may share the queue.
+    /// No other consumer may share the queue; a quorum queue takes no notice.
     pub exclusive: bool,
     /// `x-priority`; others are ignored.
     pub arguments: &'a Table,
@@ -140,13 +141,12 @@ impl Broker {
     ///
     /// # Errors
     /// `NOT_ALLOWED` if the channel has that tag already, `NOT_FOUND` and `RESOURCE_LOCKED` for
-    /// the queue, `ACCESS_REFUSED` if one of its consumers is exclusive or this one cannot be.
+    /// the queue, `ACCESS_REFUSED` if one of its consumers is exclusive or this one cannot be,
+    /// `PRECONDITION_FAILED` for its arguments, `NOT_IMPLEMENTED` for a quorum queue on a channel
+    /// with a shared prefetch.
     pub fn consume(&mut self, channel: ChannelId, consume: &Consume<'_>) -> Result<&[u8]> {
-        let state = self.channel(channel)?;
-        let is_reply = |reply: &ReplyConsumer| *reply.tag == *consume.consumer_tag;
-        if state.consumers.contains_key(consume.consumer_tag)
-            || state.reply.as_ref().is_some_and(is_reply)
-        {
+        // The tag of the consumer of replies is not in the way of another, as in RabbitMQ.
+        if self.channel(channel)?.consumers.contains_key(consume.consumer_tag) {
             let tag = text(consume.consumer_tag);
             let explanation = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Error::new(ErrorKind::NotAllowed, explanation));
@@ -155,21 +155,25 @@ impl Broker {
             return self.consume_replies(channel, consume);
         }
         let queue = self.use_queue(channel, consume.queue, Access::Read)?;
-        self.check_sharing(queue, consume.exclusive)?;
+        let quorum = self.queues[queue].is_quorum();
+        let priority = consumer_priority(self.resource_of(queue), quorum, consume.arguments)?;
+        if !quorum {
+            self.check_sharing(queue, consume.exclusive)?;
+        } else if self.channel(channel)?.shared_prefetch != 0 {
+            let queue = self.resource_of(queue);
+            return Err(not_implemented(format!("{queue} does not support global qos")));
+        }
         let tag: Name = match consume.consumer_tag.is_empty() {
             true => self.make_name("amq.ctag-"),
             false => consume.consumer_tag.into(),
         };
         let to = self.destination(channel).expect("an open channel has a connection");
-        let priority = match consume.arguments.get("x-priority").and_then(Value::as_integer) {
-            Some(priority) => priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32,
-            None => 0,
-        };
         let id = self.consumers.insert(Consumer {
             queue,
             addressee: Addressee { to, channel, tag: tag.clone() },
             no_ack: consume.no_ack,
-            exclusive: consume.exclusive,
+            // A quorum queue's consumers are never exclusive, as in RabbitMQ.
+            exclusive: consume.exclusive && !quorum,
             priority,
             prefetch: self.channels[channel].consumer_prefetch,
             unacked: 0,
@@ -178,7 +182,7 @@ impl Broker {
         self.channels[channel].consumers.insert(tag, id);
         let state = &mut self.queues[queue];
         state.consumers.push(id);
-        state.exclusive_consumer = consume.exclusive;
+        state.exclusive_consumer = consume.exclusive && !quorum;
         self.elect(queue);
         self.wake(&[id]);
         self.finish();
@@ -257,7 +261,7 @@ impl Broker {
 
     fn check_sharing(&self, queue: QueueId, exclusive: bool) -> Result<()> {
         let state = &self.queues[queue];
-        let alone = state.consumers.is_empty() && !state.refuses_exclusive();
+        let alone = state.consumers.is_empty() && !state.feeds_one();
         if state.exclusive_consumer || (exclusive && !alone) {
             return Err(access_refused(format!("{} in exclusive use", self.resource_of(queue))));
         }

@@ -8,35 +8,31 @@ use crate::error::{Result, precondition_failed};
 use crate::ids::{ChannelId, ExchangeId};
 use crate::message::Publish;
 use crate::names::Name;
-use crate::routing::LazyHeaders;
 use crate::seams::PropertyEdit;
 use crate::value::{Table, Value};
 
 impl Broker {
-    /// Adds the queues that the copies reach to those found; returns the properties without BCC
-    /// if there was any.
-    pub(crate) fn route_copies(
-        &mut self,
+    /// The further routing keys of a message, and its properties without BCC if there was any.
+    pub(crate) fn copies_of(
+        &self,
         channel: ChannelId,
         exchange: ExchangeId,
         publish: &Publish<'_>,
-        headers: &mut LazyHeaders<'_>,
-    ) -> Result<Option<Vec<u8>>> {
+    ) -> Result<(Vec<Name>, Option<Vec<u8>>)> {
         let raw = publish.properties.raw;
         let (cc, bcc) = (self.codec.header(raw, b"CC"), self.codec.header(raw, b"BCC"));
-        for (name, header) in [("CC", &cc), ("BCC", &bcc)] {
-            for key in checked_keys(name, header.as_ref())? {
-                self.permit_topic(channel, Access::Write, exchange, &key)?;
-                self.route(exchange, &key, headers);
-            }
+        let mut keys = checked_keys("CC", cc.as_ref())?;
+        keys.extend(checked_keys("BCC", bcc.as_ref())?);
+        for key in &keys {
+            self.permit_topic(channel, Access::Write, exchange, key)?;
         }
         if bcc.is_none() {
-            return Ok(None);
+            return Ok((keys, None));
         }
         let mut table = self.codec.headers(raw);
         table.remove("BCC");
         let edit = PropertyEdit { headers: Some(&table), ..PropertyEdit::default() };
-        Ok(Some(self.codec.edit(raw, &edit)))
+        Ok((keys, Some(self.codec.edit(raw, &edit))))
     }
 }
 

@@ -154,9 +154,8 @@ impl Broker {
         raw: &[u8],
     ) -> Vec<QueueId> {
         let mut headers = LazyHeaders { raw, present: true, read: Some(headers) };
-        self.begin_routing();
-        for key in keys {
-            self.route(exchange, key, &mut headers);
+        if let Some((first, copies)) = keys.split_first() {
+            self.route(exchange, first, copies, &mut headers);
         }
         std::mem::take(&mut self.scratch.queues)
     }

@@ -133,7 +133,7 @@ impl Broker {
             } else {
                 consumer.place = Place::Full;
             }
-            let returns = (entry.returns, state.counts_deliveries());
+            let returns = (entry.returns, state.is_quorum());
             outbox.deliver(id, tag, entry.message, returns, bytes);
             return true;
         }

@@ -68,7 +68,7 @@ pub(crate) struct Exchange {
     pub(crate) outgoing: Vec<BindingId>,
     /// Bindings to this exchange.
     pub(crate) incoming: Vec<BindingId>,
-    /// The last walk that came by: cycles end here.
+    /// The last routing that came by: cycles end here.
     pub(crate) visited: u64,
 }
 

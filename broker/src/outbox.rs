@@ -259,7 +259,7 @@ impl Broker {
                     consumer_tag: &addressee.tag,
                     delivery_tag: tag,
                     redelivered: returns > 0,
-                    delivery_count: counted.then_some(returns),
+                    delivery_count: (counted && returns > 0).then_some(returns),
                     message: self.messages.get(message),
                 })
             }

@@ -40,12 +40,11 @@ impl Broker {
             present: publish.properties.has_headers,
             read: None,
         };
-        self.begin_routing();
-        self.route(exchange, publish.routing_key, &mut headers);
-        let without_bcc = match publish.properties.has_headers {
-            true => self.route_copies(channel, exchange, publish, &mut headers)?,
-            false => None,
+        let (copies, without_bcc) = match publish.properties.has_headers {
+            true => self.copies_of(channel, exchange, publish)?,
+            false => (Vec::new(), None),
         };
+        self.route(exchange, publish.routing_key, &copies, &mut headers);
         let stripped;
         let publish = match &without_bcc {
             None => publish,
@@ -189,8 +188,8 @@ impl Broker {
 }
 
 impl Queue {
-    /// Whether deliveries carry how often the message came back.
-    pub(crate) fn counts_deliveries(&self) -> bool {
+    /// Whether it was declared as a quorum queue: its messages carry how often they came back.
+    pub(crate) fn is_quorum(&self) -> bool {
         self.settings.as_ref().is_some_and(|settings| settings.quorum)
     }
 
@@ -227,6 +226,6 @@ fn expiration(text_given: Option<&[u8]>) -> Result<Option<u64>> {
         Ok(value @ 0..=MAX_EXPIRY) => Ok(Some(value as u64)),
         Ok(value) if value < 0 => Err(invalid(format!("{{value_negative,{value}}}"))),
         _ if number.starts_with('-') => Err(invalid(format!("{{value_negative,{number}}}"))),
-        _ => Err(invalid(format!("{{value_too_big,{number}}}"))),
+        _ => Err(invalid(format!("{{value_too_large,{number}}}"))),
     }
 }

@@ -3,13 +3,13 @@
 //! What is in them is [`Ready`]; who is fed from them, [`Ring`](crate::consumer::Ring).
 
 use crate::access::Access;
-use crate::arguments::{ARGUMENTS, Settings, check_dead_letter_type, check_server_named};
+use crate::arguments::{Settings, check_dead_letter_type, check_server_named, compared};
 use crate::backlog::NEVER;
 use crate::broker::Broker;
 use crate::consumer::Ring;
 use crate::error::{
-    Error, ErrorKind, Resource, ResourceKind, Result, not_found, precondition_failed,
-    resource_locked,
+    Error, ErrorKind, Resource, ResourceKind, Result, not_found, not_implemented,
+    precondition_failed, resource_locked,
 };
 use crate::exchange::{check_reserved, same, same_argument};
 use crate::ids::{BindingId, ChannelId, ConnectionId, ConsumerId, QueueId, VhostId};
@@ -130,7 +130,8 @@ impl Broker {
     }
 
     /// Deletes a queue and returns how many messages were ready (`queue.delete`). One that is not
-    /// there is no error. Its consumers are told.
+    /// there is no error. Its consumers are told. `NOT_IMPLEMENTED` for a condition on a quorum
+    /// queue, as in RabbitMQ.
     pub fn delete_queue(
         &mut self,
         channel: ChannelId,
@@ -145,6 +146,14 @@ impl Broker {
         self.check_owner(channel, queue)?;
         let state = &self.queues[queue];
         let resource = self.queue_resource(vhost, &name);
+        for (flag, name) in [(if_unused, "if-unused"), (if_empty, "if-empty")] {
+            if flag && state.is_quorum() {
+                return Err(not_implemented(format!(
+                    "cannot delete {resource}. queue.delete operations with {name} flag set are \
+                     not supported by quorum queues"
+                )));
+            }
+        }
         if if_unused && !state.consumers.is_empty() {
             return Err(precondition_failed(format!("{resource} in use")));
         }
@@ -321,8 +330,14 @@ impl Broker {
         }
         same(resource, "durable", declare.durable, state.durable)?;
         same(resource, "auto_delete", declare.auto_delete, state.auto_delete)?;
-        for name in ARGUMENTS {
-            same_argument(resource, name, declare.arguments, &state.arguments)?;
+        for name in compared(state.settings.as_deref()) {
+            let is_default = |table: &Table| match table.get(name) {
+                None => true,
+                Some(value) => *name == "x-queue-type" && value.as_text() == Some(b"classic"),
+            };
+            if !is_default(declare.arguments) || !is_default(&state.arguments) {
+                same_argument(resource, name, declare.arguments, &state.arguments)?;
+            }
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! From an exchange and a routing key to the queues that get the message, each once.
 //!
 //! Each type of exchange has its own table, in a file of its own. The walk over exchanges bound
-//! to exchanges stands here; an exchange carries the number of the walk that visited it last,
-//! and a queue that of the message, so that cycles end and no set of visited things is kept.
+//! to exchanges stands here; an exchange and a queue carry the number of the routing that visited
+//! them last, so that cycles end and no set of visited things is kept.
 
 mod direct;
 mod fanout;
@@ -14,7 +14,7 @@ use crate::broker::Broker;
 use crate::error::Result;
 use crate::exchange::ExchangeType;
 use crate::ids::{BindingId, ExchangeId, QueueId, Slots};
-use crate::names::NameHash;
+use crate::names::{Name, NameHash};
 use crate::value::Table;
 
 use direct::Direct;
@@ -42,10 +42,8 @@ pub(crate) struct Bound {
 /// What routing needs room for, kept from one message to the next.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// The number of the routing; queues found in it carry it.
+    /// The number of the routing; the exchanges visited and the queues found in it carry it.
     pub(crate) routing: u64,
-    /// The number of the walk, one for each key; exchanges visited in it carry it.
-    walk: u64,
     /// The queues found.
     pub(crate) queues: Vec<QueueId>,
     exchanges: Vec<ExchangeId>,
@@ -151,33 +149,30 @@ fn remove_bound(list: &mut Vec<Bound>, id: BindingId) {
 }
 
 impl Broker {
-    /// Begins a routing: no queue has been found yet.
-    pub(crate) fn begin_routing(&mut self) {
-        self.scratch.routing += 1;
-        self.scratch.queues.clear();
-    }
-
-    /// Adds the queues that a message published to `exchange` with `key` reaches to
-    /// `scratch.queues`, those that this routing has not found before.
+    /// Leaves the queues that a message published to `exchange` reaches in `scratch.queues`, each
+    /// once. Its keys go together: what one of them reaches keeps the alternate exchange out.
     pub(crate) fn route(
         &mut self,
         exchange: ExchangeId,
         key: &[u8],
+        copies: &[Name],
         message: &mut LazyHeaders<'_>,
     ) {
         let Broker { exchanges, queues, vhosts, scratch, codec, .. } = self;
-        scratch.walk += 1;
-        let (routing, walk) = (scratch.routing, scratch.walk);
+        scratch.routing += 1;
+        scratch.queues.clear();
+        let routing = scratch.routing;
+        let keys = || std::iter::once(key).chain(copies.iter().map(|key| &**key));
         scratch.exchanges.clear();
         scratch.exchanges.push(exchange);
         let mut next = 0;
         while let Some(&at) = scratch.exchanges.get(next) {
             next += 1;
             let Some(exchange) = exchanges.get_mut(at) else { continue };
-            if exchange.visited == walk {
+            if exchange.visited == routing {
                 continue;
             }
-            exchange.visited = walk;
+            exchange.visited = routing;
             let mut reached = false;
             let mut take = |target: Target| {
                 reached = true;
@@ -195,17 +190,23 @@ impl Broker {
             };
             match &mut exchange.router {
                 Router::Default => {
-                    if let Some(&queue) = vhosts[exchange.vhost].queues.get(key) {
-                        take(Target::Queue(queue));
+                    for key in keys() {
+                        if let Some(&queue) = vhosts[exchange.vhost].queues.get(key) {
+                            take(Target::Queue(queue));
+                        }
                     }
                 }
                 Router::Direct(table) => {
-                    table.bound(key).iter().for_each(|bound| take(bound.target));
+                    for key in keys() {
+                        table.bound(key).iter().for_each(|bound| take(bound.target));
+                    }
                 }
                 Router::Fanout(table) => table.bound().iter().for_each(|it| take(it.target)),
                 Router::Topic(table) => {
                     scratch.found.clear();
-                    table.find_matches(key, &mut scratch.words, &mut scratch.found);
+                    for key in keys() {
+                        table.find_matches(key, &mut scratch.words, &mut scratch.found);
+                    }
                     scratch.found.iter().for_each(|&target| take(target));
                 }
                 Router::Headers(table) => {
@@ -217,8 +218,10 @@ impl Broker {
                     table.find_matches(headers, take);
                 }
             }
+            // The default exchange has no bindings: as an alternate it leads nowhere.
             if !reached
                 && let Some(alternate) = &exchange.alternate
+                && !alternate.is_empty()
                 && let Some(&alternate) = vhosts[exchange.vhost].exchanges.get(alternate)
             {
                 scratch.exchanges.push(alternate);

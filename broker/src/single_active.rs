@@ -8,7 +8,8 @@ use crate::ids::{ConsumerId, QueueId};
 use crate::queue::Queue;
 
 impl Queue {
-    fn feeds_one(&self) -> bool {
+    /// Whether it feeds one consumer at a time.
+    pub(crate) fn feeds_one(&self) -> bool {
         self.settings.as_ref().is_some_and(|settings| settings.single_active_consumer)
     }
 
@@ -16,11 +17,6 @@ impl Queue {
     #[inline]
     pub(crate) fn is_benched(&self, consumer: ConsumerId) -> bool {
         self.settings.is_some() && self.feeds_one() && self.active != Some(consumer)
-    }
-
-    /// Whether an exclusive consumer is out of the question.
-    pub(crate) fn refuses_exclusive(&self) -> bool {
-        self.feeds_one()
     }
 }
 

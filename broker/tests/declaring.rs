@@ -117,7 +117,7 @@ fn invalid_arguments_are_refused_as_rabbitmq_does() {
         ("x-max-length", Value::I32(-1), "{value_negative,-1}"),
         ("x-max-length-bytes", Value::I64(-5), "{value_negative,-5}"),
         ("x-message-ttl", Value::I32(-1), "{value_negative,-1}"),
-        ("x-message-ttl", Value::I64(1 << 32), "{value_too_big,4294967296}"),
+        ("x-message-ttl", Value::I64(1 << 40), "{value_too_large,1099511627776}"),
         ("x-expires", Value::I32(0), "{value_zero,0}"),
         ("x-max-priority", Value::I32(300), "{max_value_exceeded,300}"),
         ("x-overflow", Value::text("wrap"), "invalid_overflow"),
@@ -125,6 +125,8 @@ fn invalid_arguments_are_refused_as_rabbitmq_does() {
         ("x-dead-letter-routing-key", Value::text("k"), "routing_key_but_no_dlx_defined"),
         ("x-single-active-consumer", Value::I32(1), "{unacceptable_type,signedint}"),
         ("x-queue-type", Value::text("heap"), "\"unsupported queue type 'heap'\""),
+        ("x-queue-mode", Value::text("swift"), "\"unsupported queue mode 'swift'\""),
+        ("x-queue-version", Value::I32(3), "\"unsupported queue version '3'\""),
     ];
     for (name, value, reason) in cases {
         let arguments = Table::from([(name, value)]);
@@ -141,6 +143,71 @@ fn invalid_arguments_are_refused_as_rabbitmq_does() {
          queue 'q' in vhost '/'",
     );
     house.declare_with(channel, "q", "", &int("x-colour", -1)).expect("unknown ones are accepted");
+}
+
+#[test]
+fn an_argument_of_another_type_of_queue_is_refused_whatever_its_value_is() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let declare = |house: &mut House, arguments: &[(&str, Value)]| {
+        let arguments = arguments.iter().map(|(name, value)| (*name, value.clone())).collect();
+        house.declare_with(channel, "q", "durable", &arguments)
+    };
+    let refusal = |name: &str, kind: &str| {
+        format!(
+            "PRECONDITION_FAILED - invalid arg '{name}' for queue 'q' in vhost '/' of queue type \
+             rabbit_{kind}_queue"
+        )
+    };
+    let limit = ("x-delivery-limit", Value::text("none"));
+    let age = ("x-max-age", Value::text("1D"));
+    refused(
+        declare(&mut house, &[limit.clone(), age.clone()]),
+        &refusal("x-delivery-limit", "classic"),
+    );
+    refused(declare(&mut house, &[age, limit]), &refusal("x-max-age", "classic"));
+    let quorum = ("x-queue-type", Value::text("quorum"));
+    refused(
+        declare(&mut house, &[quorum, ("x-max-priority", Value::I32(300))]),
+        &refusal("x-max-priority", "quorum"),
+    );
+}
+
+#[test]
+fn a_queue_without_a_type_is_a_classic_one() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let (none, classic) = (Table::new(), Table::from([("x-queue-type", Value::text("classic"))]));
+    house.declare_with(channel, "q", "", &none).expect("declared");
+    house.declare_with(channel, "q", "", &classic).expect("the same");
+    house.declare_with(channel, "c", "", &classic).expect("declared");
+    house.declare_with(channel, "c", "", &none).expect("the same");
+    let quorum = Table::from([("x-queue-type", Value::text("quorum"))]);
+    refused(
+        house.declare_with(channel, "q", "", &quorum),
+        "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': \
+         received the value 'quorum' of type 'longstr' but current is none",
+    );
+}
+
+#[test]
+fn a_quorum_queue_is_not_deleted_on_conditions() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let quorum = Table::from([("x-queue-type", Value::text("quorum"))]);
+    house.declare_with(channel, "q", "durable", &quorum).expect("declared");
+    for (if_unused, if_empty, flag) in
+        [(true, false, "if-unused"), (true, true, "if-unused"), (false, true, "if-empty")]
+    {
+        refused(
+            house.broker.delete_queue(channel, b"q", if_unused, if_empty),
+            &format!(
+                "NOT_IMPLEMENTED - cannot delete queue 'q' in vhost '/'. queue.delete operations \
+                 with {flag} flag set are not supported by quorum queues"
+            ),
+        );
+    }
+    house.broker.delete_queue(channel, b"q", false, false).expect("deleted");
 }
 
 #[test]

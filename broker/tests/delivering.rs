@@ -324,6 +324,27 @@ fn an_exclusive_consumer_shares_with_no_other() {
 }
 
 #[test]
+fn the_arguments_of_a_consumer_are_checked_as_rabbitmq_does() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    let cases = [
+        ("x-priority", Value::text("5"), ": \"expected integer, got longstr\""),
+        ("x-cancel-on-ha-failover", Value::I32(1), ": {unacceptable_type,signedint}"),
+        ("x-stream-offset", Value::text("first"), " of queue type rabbit_classic_queue"),
+    ];
+    for (name, value, reason) in cases {
+        refused(
+            house.consume_with(channel, "q", "c", "", &Table::from([(name, value)])),
+            &format!(
+                "PRECONDITION_FAILED - invalid arg '{name}' for queue 'q' in vhost '/'{reason}"
+            ),
+        );
+    }
+    assert_eq!(house.counts(channel, "q"), (0, 0));
+}
+
+#[test]
 fn get_tells_how_many_are_left_and_none_when_empty() {
     let mut house = House::new();
     let channel = house.channel(1);

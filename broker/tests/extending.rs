@@ -199,11 +199,14 @@ fn the_reply_consumer_is_checked_as_rabbitmq_does() {
         consume_replies(&mut house, channel, "u"),
         "PRECONDITION_FAILED - reply consumer already set",
     );
+    house.declare(channel, "q");
+    house.consume_with(channel, "q", "t", "", &none).expect("its tag is in nobody's way");
+    house.broker.cancel(channel, b"t").expect("cancelled");
+    assert_eq!(house.counts(channel, "q"), (0, 1), "the consumer of replies went first");
     refused(
         consume_replies(&mut house, channel, "t"),
         "NOT_ALLOWED - attempt to reuse consumer tag 't'",
     );
-    house.broker.cancel(channel, b"t").expect("cancelled");
     consume_replies(&mut house, channel, "u").expect("free again");
 }
 
@@ -249,6 +252,48 @@ fn messages_of_a_quorum_queue_say_how_often_they_came_back() {
     };
     assert_eq!((count("q"), count("q"), count("q")), (Some(0), Some(1), Some(2)));
     assert_eq!(count("classic"), None);
+}
+
+#[test]
+fn a_delivery_from_a_quorum_queue_says_how_often_it_came_back_once_it_did() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let quorum = table(&[("x-queue-type", Value::text("quorum"))]);
+    house.declare_with(channel, "q", "durable", &quorum).expect("declared");
+    house.consume(channel, "q", "c");
+    house.fill(channel, "q", 0..1);
+    let mut counts = Vec::new();
+    for tag in 1..=3 {
+        let Some(Event::Delivered(delivery)) = house.broker.next_event() else {
+            panic!("no delivery {tag}");
+        };
+        counts.push((delivery.redelivered, delivery.delivery_count));
+        house.broker.reject(channel, tag, true).expect("outstanding");
+    }
+    assert_eq!(counts, [(false, None), (true, Some(1)), (true, Some(2))]);
+}
+
+#[test]
+fn a_quorum_queue_knows_no_exclusive_consumer_no_shared_prefetch_and_feeds_no_get_beside_one() {
+    let mut house = House::new();
+    let (channel, other) = (house.channel(1), house.channel(2));
+    let none = Table::new();
+    let quorum = ("x-queue-type", Value::text("quorum"));
+    house.declare_with(channel, "q", "durable", &table(&[quorum.clone()])).expect("declared");
+    house.consume_with(channel, "q", "a", "exclusive", &none).expect("consuming");
+    house.consume_with(other, "q", "b", "exclusive", &none).expect("beside it");
+    house.broker.qos(channel, 0, 5, true).expect("set");
+    refused(
+        house.consume_with(channel, "q", "c", "", &none),
+        "NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos",
+    );
+    let single = ("x-single-active-consumer", Value::Bool(true));
+    house.declare_with(channel, "one", "durable", &table(&[quorum, single])).expect("declared");
+    refused(
+        house.broker.get(channel, b"one", true),
+        "RESOURCE_LOCKED - cannot obtain access to locked queue 'one' in vhost '/'. basic.get \
+         operations are not supported by quorum queues with single active consumer",
+    );
 }
 
 #[test]

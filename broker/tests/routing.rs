@@ -231,6 +231,36 @@ fn what_no_binding_takes_goes_to_the_alternate_exchange() {
 }
 
 #[test]
+fn the_alternate_exchange_gets_only_what_none_of_a_messages_keys_reaches() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    ["q", "lost"].map(|queue| house.declare(channel, queue));
+    house.exchange(channel, "ae", "fanout");
+    let alternate = Table::from([("alternate-exchange", Value::text("ae"))]);
+    house.exchange_with(channel, "x", "direct", "", &alternate).expect("declared");
+    house.bind(channel, "ae", "lost", "");
+    house.bind(channel, "x", "q", "known");
+    let cc = |key: &str| headers(&[("CC", Value::Array(vec![Value::text(key)]))]);
+    house.publish_with(channel, ("x", "known", "1"), cc("other"), |_| {}).expect("published");
+    house.publish_with(channel, ("x", "other", "2"), cc("known"), |_| {}).expect("published");
+    house.publish_with(channel, ("x", "other", "3"), cc("another"), |_| {}).expect("published");
+    assert_eq!(house.bodies(channel, "q"), ["1", "2"]);
+    assert_eq!(house.bodies(channel, "lost"), ["3"]);
+}
+
+#[test]
+fn the_default_exchange_as_an_alternate_leads_nowhere() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    let alternate = Table::from([("alternate-exchange", Value::text(""))]);
+    house.exchange_with(channel, "x", "direct", "", &alternate).expect("declared");
+    house.publish_mandatory(channel, "x", "q", "lost");
+    assert_eq!(house.drain(), ["c1/1 return q lost"]);
+    assert_eq!(house.counts(channel, "q"), (0, 0));
+}
+
+#[test]
 fn an_alternate_exchange_of_the_wrong_type_is_refused() {
     let mut house = House::new();
     let channel = house.channel(1);
@@ -326,8 +356,8 @@ fn publishes_are_refused_with_rabbitmqs_texts() {
         (b"", "'': no_integer"),
         (b"-1", "'-1': {value_negative,-1}"),
         (b"12abc", "'12abc': {leftover_string,\"abc\"}"),
-        (b"4294967296", "'4294967296': {value_too_big,4294967296}"),
-        (b"99999999999999999999", "'99999999999999999999': {value_too_big,99999999999999999999}"),
+        (b"315360000001", "'315360000001': {value_too_large,315360000001}"),
+        (b"99999999999999999999", "'99999999999999999999': {value_too_large,99999999999999999999}"),
     ];
     for (given, text) in expirations {
         refused(

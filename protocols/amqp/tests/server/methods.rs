@@ -340,11 +340,12 @@ fn a_quorum_queue_counts_how_often_a_message_came_back() {
     let headers = TableBuf::new().with("mine", "kept");
     let properties = BasicProperties { headers: Some(headers.as_table()), ..Default::default() };
     client.raw(&mut world, &publish_with(1, &to("q"), &properties, b"x"));
-    for count in 0..3 {
+    // The first time it has not come back yet, and says nothing, as in RabbitMQ.
+    for count in [None, Some(1), Some(2)] {
         let delivered = client.delivery(&mut world).expect("a delivery");
         let properties = BasicProperties::decode(&delivered.properties).expect("properties");
         let headers = properties.headers.expect("headers");
-        assert_eq!(headers.get_integer("x-delivery-count"), Some(count));
+        assert_eq!(headers.get_integer("x-delivery-count"), count);
         assert_eq!(headers.get_str("mine"), Some("kept"));
         let delivery_tag = delivered.delivery_tag;
         client.send(&mut world, 1, &basic::Reject { delivery_tag, requeue: true });
