@@ -41,7 +41,7 @@ impl<F: Fn(Access, &[u8]) -> bool + Send> Permissions for F {
 
 impl Broker {
     /// Limits what a connection may do from now on; without this it may do everything. Consumers
-    /// that it has go on.
+    /// that it has go on, until [`recheck_consumers`](Broker::recheck_consumers).
     pub fn set_permissions(
         &mut self,
         connection: ConnectionId,
@@ -50,6 +50,43 @@ impl Broker {
         if let Some(state) = self.connections.get_mut(connection) {
             state.permissions = Some(Box::new(permissions));
         }
+    }
+
+    /// Cancels the consumers of a connection whose queues its user may not read any more, and tells
+    /// the client. What they have not acknowledged stays with their channels.
+    pub fn recheck_consumers(&mut self, connection: ConnectionId) {
+        let Some(state) = self.connections.get(connection) else { return };
+        let Some(permissions) = &state.permissions else { return };
+        let notify = state.cancel_notify;
+        let mut refused = Vec::new();
+        for channel in state.channels.values() {
+            for (tag, &consumer) in &self.channels[*channel].consumers {
+                let queue = &self.queues[self.consumers[consumer].queue];
+                if !permissions.allows(Access::Read, &queue.name) {
+                    refused.push((*channel, tag.clone(), consumer));
+                }
+            }
+        }
+        for (channel, tag, consumer) in refused {
+            self.channels[channel].consumers.remove(&tag);
+            if let Some(queue) = self.unlink_consumer(consumer, notify) {
+                self.remove_queue_if_abandoned(queue);
+            }
+        }
+        self.finish();
+    }
+
+    /// Whether a user may do anything at all to a queue or an exchange: to ask whether it is there
+    /// takes no more (as in RabbitMQ 4; before, everybody might ask).
+    pub(crate) fn permit_any(
+        &self,
+        channel: ChannelId,
+        kind: ResourceKind,
+        name: &[u8],
+    ) -> Result<()> {
+        self.permit(channel, Access::Read, kind, name)
+            .or_else(|_| self.permit(channel, Access::Write, kind, name))
+            .or_else(|_| self.permit(channel, Access::Configure, kind, name))
     }
 
     pub(crate) fn permit_queue(

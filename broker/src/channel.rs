@@ -129,7 +129,7 @@ impl Broker {
         // that live only as long as their consumers go last, with all that came back to them.
         let mut abandoned = Vec::new();
         for consumer in consumers.into_values() {
-            abandoned.extend(self.unlink_consumer(consumer));
+            abandoned.extend(self.unlink_consumer(consumer, false));
         }
         self.undo(channel);
         self.requeue_all(channel);

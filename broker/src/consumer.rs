@@ -199,7 +199,7 @@ impl Broker {
             return Ok(());
         }
         if let Some(consumer) = state.consumers.remove(consumer_tag) {
-            let abandoned = self.unlink_consumer(consumer);
+            let abandoned = self.unlink_consumer(consumer, false);
             if let Some(queue) = abandoned {
                 self.remove_queue_if_abandoned(queue);
             }
@@ -227,8 +227,13 @@ impl Broker {
     }
 
     /// Takes a consumer off its queue; the channel's own list is the caller's affair. Returns the
-    /// queue if that was its last consumer and it lives only as long as it has one.
-    pub(crate) fn unlink_consumer(&mut self, consumer: ConsumerId) -> Option<QueueId> {
+    /// queue if that was its last consumer and it lives only as long as it has one. With `notify`
+    /// the client is told, after what the consumer was given.
+    pub(crate) fn unlink_consumer(
+        &mut self,
+        consumer: ConsumerId,
+        notify: bool,
+    ) -> Option<QueueId> {
         let state = self.consumers.remove(consumer)?;
         if let Some(channel) = self.channels.get_mut(state.addressee.channel) {
             channel.waiting.retain(|&it| it != consumer);
@@ -236,7 +241,7 @@ impl Broker {
         if let Some(connection) = self.connections.get_mut(state.addressee.to.connection) {
             connection.waiting.retain(|&it| it != consumer);
         }
-        self.outbox.bury(consumer, state.addressee, false);
+        self.outbox.bury(consumer, state.addressee, notify);
         let queue = self.queues.get_mut(state.queue)?;
         queue.ring.remove(consumer, state.priority);
         queue.consumers.retain(|&it| it != consumer);

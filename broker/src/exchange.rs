@@ -129,6 +129,7 @@ impl Broker {
         let name = strip_line_ends(declare.name);
         if declare.passive {
             refuse_default(&name)?;
+            self.permit_any(channel, ResourceKind::Exchange, &name)?;
             return self.find_exchange(vhost, &name).map(drop);
         }
         let kind = ExchangeType::from_name(declare.kind)?;

@@ -175,7 +175,7 @@ impl Broker {
         };
         if let Some(claimed) = publish.properties.user_id {
             let user = &self.connections[state.connection].user;
-            if **user != *claimed {
+            if **user != *claimed && !self.may_impersonate(state.connection) {
                 return Err(precondition_failed(format!(
                     "user_id property set to '{}' but authenticated user was '{}'",
                     text(claimed),

@@ -98,7 +98,9 @@ impl Broker {
         if is_reply_name(&name) {
             return self.declare_reply_name(channel, &name);
         }
-        if !declare.passive && !name.is_empty() {
+        if declare.passive {
+            self.permit_any(channel, ResourceKind::Queue, &name)?;
+        } else if !name.is_empty() {
             self.permit_queue(channel, Access::Configure, &name)?;
         }
         let queue = match self.vhosts[vhost].queues.get(&*name) {

@@ -19,7 +19,8 @@ use crate::permission::{Grant, Permission, TopicPermission};
 pub struct User {
     /// `None`: nobody can log in as this user by password.
     pub password: Option<PasswordHash>,
-    /// `administrator`, `monitoring` and so on: they mean something to management tools only.
+    /// `administrator`, `monitoring` and so on mean something to management tools only; an
+    /// `impersonator` may publish in the name of others (the property `user-id`).
     pub tags: Vec<String>,
     /// Limits.
     pub limits: UserLimits,
@@ -163,6 +164,19 @@ impl Broker {
         state.is_users = true;
         state.permissions = grant.into_permissions();
         Ok(id)
+    }
+
+    /// `NOT_ALLOWED` if one of the broker's users was granted nothing in a virtual host.
+    pub fn check_entry(&self, user: &[u8], vhost: &[u8]) -> Result<()> {
+        let known = self.users.get(user).is_some_and(|user| user.permissions.contains_key(vhost));
+        if known { Ok(()) } else { Err(refused(vhost, user)) }
+    }
+
+    /// Whether the connection's user may say that a message is somebody else's.
+    pub(crate) fn may_impersonate(&self, connection: ConnectionId) -> bool {
+        let state = &self.connections[connection];
+        let user = self.users.get(&state.user).filter(|_| state.is_users);
+        user.is_some_and(|user| user.tags.iter().any(|tag| tag == "impersonator"))
     }
 
     /// `NOT_ALLOWED` if the connection's user may have no more channels. O(n) in the connections,

@@ -220,3 +220,78 @@ fn the_brokers_own_limits_hold_for_all() {
         "NOT_ALLOWED - connection refused: node connection limit (1) is reached"
     );
 }
+
+#[test]
+fn asking_whether_something_is_there_takes_any_permission_on_it() {
+    let mut house = house("^c", "^w", "^r");
+    let guest = house.channel(9);
+    let channel = channel(&mut house);
+    let none = Table::new();
+    for name in ["c", "w", "r", "n"] {
+        house.declare(guest, name);
+        house.exchange(guest, name, "fanout");
+    }
+    for name in ["c", "w", "r"] {
+        assert!(house.declare_with(channel, name, "passive", &none).is_ok(), "{name}");
+        assert!(house.exchange_with(channel, name, "fanout", "passive", &none).is_ok(), "{name}");
+    }
+    let refused =
+        |what: &str| format!("ACCESS_REFUSED - access to {what} in vhost '/' refused for user 'u'");
+    for name in ["n", "missing"] {
+        let queue = house.declare_with(channel, name, "passive", &none);
+        assert_eq!(told(queue), refused(&format!("queue '{name}'")));
+        let exchange = house.exchange_with(channel, name, "fanout", "passive", &none);
+        assert_eq!(told(exchange), refused(&format!("exchange '{name}'")));
+    }
+}
+
+#[test]
+fn only_an_impersonator_may_publish_in_the_name_of_another() {
+    let mut house = house(".*", ".*", ".*");
+    let channel = channel(&mut house);
+    let mut publish = Publish::new(b"", b"q", b"x");
+    publish.properties.user_id = Some(b"u");
+    assert!(house.broker.publish(channel, &publish).is_ok());
+    publish.properties.user_id = Some(b"bob");
+    let text = "PRECONDITION_FAILED - user_id property set to 'bob' but authenticated user was 'u'";
+    for tags in [&["administrator"][..], &["administrator", "impersonator"]] {
+        let mut user = User::new(None);
+        user.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        house.broker.put_user(b"u", user);
+        let published = house.broker.publish(channel, &publish);
+        match tags.contains(&"impersonator") {
+            true => assert_eq!(published, Ok(())),
+            false => assert_eq!(told(published), text),
+        }
+    }
+}
+
+#[test]
+fn rechecking_cancels_the_consumers_of_queues_that_may_not_be_read_any_more() {
+    let mut house = house(".*", ".*", ".*");
+    let connection = open(&mut house, "/", 1).expect("granted");
+    let channel = house.broker.open_channel(connection, 1).expect("fresh");
+    house.declare(channel, "a");
+    house.declare_with(channel, "b", "auto-delete", &Table::new()).expect("declared");
+    house.consume(channel, "a", "stays");
+    house.consume(channel, "b", "goes");
+    let permission = Permission { read: pattern("^a$"), ..Permission::everything() };
+    house.broker.set_user_permission(b"u", b"/", Some(permission));
+    house.publish(channel, "", "b", "1");
+    assert_eq!(house.drain(), ["c1/1 deliver goes 1 1"], "a consumer that is there goes on");
+    house.broker.recheck_consumers(connection);
+    house.publish(channel, "", "a", "2");
+    assert_eq!(house.drain(), ["c1/1 cancel goes", "c1/1 deliver stays 2 2"]);
+    assert_eq!(house.broker.totals().queues, 1, "that was the last consumer of b");
+    house.broker.ack(channel, 1, false).expect("what it held is the channel's still");
+}
+
+#[test]
+fn who_has_lost_a_virtual_host_may_not_stay_in_it() {
+    let mut house = house("", "", "");
+    assert_eq!(house.broker.check_entry(b"u", b"/"), Ok(()));
+    house.broker.set_user_permission(b"u", b"/", None);
+    let refused = |user| format!("NOT_ALLOWED - access to vhost '/' refused for user '{user}'");
+    assert_eq!(told(house.broker.check_entry(b"u", b"/")), refused("u"));
+    assert_eq!(told(house.broker.check_entry(b"nobody", b"/")), refused("nobody"));
+}
