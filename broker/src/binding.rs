@@ -5,10 +5,11 @@
 
 use crate::access::Access;
 use crate::broker::Broker;
-use crate::error::Result;
+use crate::error::{Result, access_refused};
 use crate::exchange::refuse_default;
 use crate::ids::{BindingId, ChannelId, ExchangeId, QueueId, VhostId};
 use crate::names::{Name, strip_line_ends};
+use crate::reply_to::is_reply_name;
 use crate::value::Table;
 
 pub(crate) struct Binding {
@@ -109,10 +110,14 @@ impl Broker {
         Ok((vhost, (*source).into(), (*destination).into()))
     }
 
-    /// Both names empty mean the queue declared last, as name and as key (AMQP 0-9-1,
+    /// The queue that is bound or unbound, and the key. Both names empty mean the queue declared last, as name and as key (AMQP 0-9-1,
     /// `queue.bind`).
     fn queue_and_key(&self, channel: ChannelId, bind: &Bind<'_>) -> Result<(Name, Name)> {
         let name = self.queue_name(channel, bind.destination)?;
+        if is_reply_name(&name) {
+            let text = "cannot bind or unbind to a volatile (direct reply-to) queue";
+            return Err(access_refused(text));
+        }
         let key = match bind.destination.is_empty() && bind.routing_key.is_empty() {
             true => name.clone(),
             false => bind.routing_key.into(),
