@@ -446,3 +446,51 @@ fn a_delivery_limit_of_l_allows_l_plus_1_deliveries() {
     let (.., props) = take(&mut house, channel, "dead");
     assert_eq!(deaths(&props), ["q delivery_limit 1"]);
 }
+
+#[test]
+fn each_end_of_a_message_has_its_reason() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    with_letters(&mut house, channel, "full", &[("x-max-length", Value::I32(1))]);
+    with_letters(&mut house, channel, "wide", &[("x-max-length-bytes", Value::I32(1))]);
+    with_letters(&mut house, channel, "short", &[("x-message-ttl", Value::I32(10))]);
+    house.fill(channel, "full", 0..2);
+    house.publish(channel, "", "wide", "too wide");
+    house.publish(channel, "", "short", "m");
+    house.advance(10);
+    for reason in ["full maxlen 1", "wide maxlen 1", "short expired 1"] {
+        let (.., props) = take(&mut house, channel, "dead");
+        assert_eq!(deaths(&props), [reason]);
+    }
+}
+
+#[test]
+fn the_history_of_a_message_tells_all_its_routing_keys_and_where_it_died_last() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    with_letters(&mut house, channel, "q", &[]);
+    let cc = Value::Array(vec![Value::text("copy")]);
+    let props = Props { headers: Some(table(&[("CC", cc)])), ..Props::default() };
+    house.publish_with(channel, ("", "q", "m"), props, |_| {}).expect("published");
+    house.get(channel, "q");
+    house.broker.reject(channel, 1, false).expect("outstanding");
+    let (.., props) = take(&mut house, channel, "dead");
+    let headers = props.headers.expect("headers");
+    let Some(Value::Array(deaths)) = headers.get("x-death") else { panic!("no x-death") };
+    let Some(Value::Table(death)) = deaths.first() else { panic!("no death") };
+    let keys = Value::Array(vec![Value::text("q"), Value::text("copy")]);
+    assert_eq!(death.get("routing-keys"), Some(&keys));
+    assert_eq!(death.get("original-expiration"), None, "it had none");
+}
+
+#[test]
+fn what_is_rejected_without_a_dead_letter_exchange_is_gone() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.fill(channel, "q", 0..2);
+    (0..2).for_each(|_| drop(house.get(channel, "q")));
+    house.broker.nack(channel, 2, true, false).expect("outstanding");
+    house.drain();
+    assert_eq!((house.counts(channel, "q"), house.broker.totals().messages), ((0, 0), 0));
+}

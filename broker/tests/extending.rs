@@ -279,7 +279,9 @@ fn a_quorum_queue_knows_no_exclusive_consumer_no_shared_prefetch_and_feeds_no_ge
     let (channel, other) = (house.channel(1), house.channel(2));
     let none = Table::new();
     let quorum = ("x-queue-type", Value::text("quorum"));
-    house.declare_with(channel, "q", "durable", &table(&[quorum.clone()])).expect("declared");
+    house
+        .declare_with(channel, "q", "durable", &table(std::slice::from_ref(&quorum)))
+        .expect("declared");
     house.consume_with(channel, "q", "a", "exclusive", &none).expect("consuming");
     house.consume_with(other, "q", "b", "exclusive", &none).expect("beside it");
     house.broker.qos(channel, 0, 5, true).expect("set");
