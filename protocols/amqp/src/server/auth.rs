@@ -51,8 +51,8 @@ pub trait Authenticator {
         true
     }
 
-    /// What a user may do in a virtual host; `None` is everything. Asked once, when the
-    /// connection opens.
+    /// What a user may do in a virtual host; `None` is everything. Asked when the connection opens,
+    /// and again when it has a new secret (`connection.update-secret`).
     fn permissions(&self, user: &[u8], vhost: &[u8]) -> Option<Box<dyn Permissions>> {
         let _ = (user, vhost);
         None

@@ -64,6 +64,7 @@ pub(crate) struct Running {
     /// By this the broker knows it.
     pub(crate) id: BrokerConnection,
     pub(crate) user: Box<[u8]>,
+    pub(crate) vhost: Box<[u8]>,
 }
 
 /// A connection's own state.

@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BytesMut};
 use log::{debug, warn};
-use ropewalk_broker::{Broker, ConnectionId, ErrorKind, OpenConnection};
+use ropewalk_broker::{Access, Broker, ConnectionId, ErrorKind, OpenConnection};
 
 use crate::codec::method::connection;
 use crate::codec::{
@@ -121,13 +121,14 @@ impl Session {
             authentication_failure_close: has("authentication_failure_close"),
         };
         let mechanism = start_ok.mechanism.as_bytes();
-        let login = Credentials::read(mechanism, start_ok.response.0).and_then(|found| {
-            let Credentials { user, password } = found;
-            let login = Login { user, password, peer: self.peer };
-            authenticate(context, &login).map(|()| user)
-        });
-        match login {
-            Ok(user) => {
+        let Credentials { user, password } = match Credentials::read(mechanism, start_ok.response.0)
+        {
+            Ok(found) => found,
+            Err(reason) => return self.refuse_silently(context, &reason),
+        };
+        let login = Login { user, password, peer: self.peer };
+        match authenticate(context, &login) {
+            Ok(()) => {
                 debug!(target: LOG, "{}: logged in as {}", self.peer, user.escape_ascii());
                 let tune = connection::Tune {
                     channel_max: config.channel_max,
@@ -144,19 +145,24 @@ impl Session {
     /// A login failed. The client is told if it wants to be, and in any case has to wait for its
     /// end.
     fn refuse(&mut self, context: &mut Context<'_, '_>, mechanism: ShortStr<'_>, reason: &str) {
-        warn!(target: LOG, "{}: login refused: {reason}", self.peer);
-        let delay = context.shared.config.refusal_delay;
-        if self.client.authentication_failure_close {
-            let text = format!(
-                "Login was refused using authentication mechanism {mechanism}. \
-                 For details see the broker logfile."
-            );
-            let fault = Fault::new(ReplyCode::AccessRefused, MethodId::NONE, text);
-            self.close(context, &fault, delay);
-        } else {
-            self.stage = Stage::Ended;
-            self.set_deadline(context, Some(delay));
+        if !self.client.authentication_failure_close {
+            return self.refuse_silently(context, reason);
         }
+        warn!(target: LOG, "{}: login refused: {reason}", self.peer);
+        let text = format!(
+            "Login was refused using authentication mechanism {mechanism}. \
+             For details see the broker logfile."
+        );
+        let fault = Fault::new(ReplyCode::AccessRefused, MethodId::NONE, text);
+        self.close(context, &fault, context.shared.config.refusal_delay);
+    }
+
+    /// What came is no login at all, or one of a client that cannot hear of its failure. RabbitMQ
+    /// says nothing to either.
+    fn refuse_silently(&mut self, context: &mut Context<'_, '_>, reason: &str) {
+        warn!(target: LOG, "{}: login refused: {reason}", self.peer);
+        self.stage = Stage::Ended;
+        self.set_deadline(context, Some(context.shared.config.refusal_delay));
     }
 
     fn tune(
@@ -197,14 +203,15 @@ impl Session {
         let mut peer = Peer::new(context.transport.id(), id, self.frame_max);
         peer.block_notify = self.client.block_notify;
         context.hub.enter(peer);
-        self.stage = Stage::Running(Running { key, id, user });
+        self.stage = Stage::Running(Running { key, id, user, vhost: vhost.into() });
         self.set_deadline(context, None);
         self.start_beating(context);
         context.send(0, self.frame_max, &connection::OpenOk::default());
         Ok(())
     }
 
-    /// A token that runs out is replaced by a new one, which must be good.
+    /// A token that runs out is replaced by a new one, which must be good. What the user may do is
+    /// asked anew: consumers of queues that it may not read any more are cancelled.
     pub(crate) fn update_secret(
         &mut self,
         context: &mut Context<'_, '_>,
@@ -218,6 +225,19 @@ impl Session {
             let text = "New secret was refused by one of the backends";
             return Err(Fault::new(ReplyCode::NotAllowed, update.id(), text));
         }
+        let broker = &mut context.hub.broker;
+        let entered = match &context.shared.config.authenticator {
+            None => broker.check_entry(user, &running.vhost),
+            Some(authenticator) => check_entry(&**authenticator, user, &running.vhost),
+        };
+        entered.map_err(|error| Fault::of_broker(&error, update.id()))?;
+        if let Some(authenticator) = &context.shared.config.authenticator {
+            match authenticator.permissions(user, &running.vhost) {
+                Some(granted) => broker.set_permissions(running.id, Granted(granted)),
+                None => broker.set_permissions(running.id, |_: Access, _: &[u8]| true),
+            }
+        }
+        broker.recheck_consumers(running.id);
         context.send(0, self.frame_max, &connection::UpdateSecretOk {});
         Ok(())
     }
@@ -239,16 +259,26 @@ fn open_as_told(
     open: &OpenConnection<'_>,
 ) -> ropewalk_broker::Result<ConnectionId> {
     broker.vhost(open.vhost)?;
-    if !authenticator.may_enter(open.user, open.vhost) {
-        let (vhost, user) = (open.vhost.escape_ascii(), open.user.escape_ascii());
-        let text = format!("access to vhost '{vhost}' refused for user '{user}'");
-        return Err(ropewalk_broker::Error::new(ErrorKind::NotAllowed, text));
-    }
+    check_entry(authenticator, open.user, open.vhost)?;
     let id = broker.open_connection(open)?;
     if let Some(granted) = authenticator.permissions(open.user, open.vhost) {
         broker.set_permissions(id, Granted(granted));
     }
     Ok(id)
+}
+
+/// Asks an authenticator whether a user may enter a virtual host.
+fn check_entry(
+    authenticator: &dyn Authenticator,
+    user: &[u8],
+    vhost: &[u8],
+) -> ropewalk_broker::Result<()> {
+    if authenticator.may_enter(user, vhost) {
+        return Ok(());
+    }
+    let (vhost, user) = (vhost.escape_ascii(), user.escape_ascii());
+    let text = format!("access to vhost '{vhost}' refused for user '{user}'");
+    Err(ropewalk_broker::Error::new(ErrorKind::NotAllowed, text))
 }
 
 /// What the client makes of a limit that the server proposed: not less than the least, not more

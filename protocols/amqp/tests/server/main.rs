@@ -6,6 +6,8 @@
 mod wire;
 
 mod alarms;
+mod contents;
+mod endings;
 mod errors;
 mod flow;
 mod handshake;
