@@ -29,7 +29,7 @@ fn what_was_published_before_the_clients_close_is_routed_and_its_own_queues_are_
     client.raw(&mut world, &octets);
     client.expect(&mut world, 0, connection::CloseOk {});
     assert_eq!((world.messages(), world.connections()), (500, 1));
-    assert!(client.is_ended(&mut world));
+    client.expect(&mut world, 0, connection::CloseOk {}); // it asked twice
     client.expect_nothing(&mut world);
     let declared = queue::DeclareOk { queue: mine, ..Default::default() };
     other.call(&mut world, 1, &exclusive, declared);
@@ -94,7 +94,9 @@ fn a_client_may_close_its_connection_before_it_is_open() {
     client.next(&mut world);
     client.next(&mut world);
     client.call(&mut world, 0, &connection::Close::default(), connection::CloseOk {});
-    assert!(client.is_ended(&mut world));
+    client.send(&mut world, 0, &open("/"));
+    client.expect_nothing(&mut world);
+    assert_eq!(world.connections(), 0);
 }
 
 #[test]
