@@ -70,3 +70,20 @@ fn tags_go_on_after_acknowledgements_and_are_never_given_again() {
     let unknown = "PRECONDITION_FAILED - unknown delivery tag 3";
     refused(house.broker.ack(channel, 3, false), unknown);
 }
+
+#[test]
+fn a_consumer_without_acknowledgements_is_fed_though_the_shared_prefetch_is_used_up() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "p");
+    house.declare(channel, "q");
+    house.qos(channel, 1, true);
+    house.consume(channel, "p", "counted");
+    house.fill(channel, "p", 0..2);
+    assert_eq!(house.drain(), ["c1/1 deliver counted 1 0"]);
+    house.consume_with(channel, "q", "free", "no-ack", &Table::new()).expect("consuming");
+    house.fill(channel, "q", 5..7);
+    assert_eq!(house.drain(), ["c1/1 deliver free 2 5", "c1/1 deliver free 3 6"]);
+    house.ack(channel, 1);
+    assert_eq!(house.drain(), ["c1/1 deliver counted 4 1"], "they took no part of it");
+}

@@ -301,6 +301,7 @@ fn confirms_count_from_1_and_coalesce() {
     house.broker.select_confirm(channel).expect("again is no error");
     house.publish(channel, "", "q", "1");
     assert_eq!(house.drain(), ["c1/1 ack 1"]);
+    house.broker.select_confirm(channel).expect("and does not begin anew");
     (2..=20).for_each(|_| house.publish(channel, "", "nobody", "unroutable is taken, too"));
     assert_eq!(house.drain(), ["c1/1 ack 20 multiple"]);
     assert_eq!(house.drain(), [""; 0]);
