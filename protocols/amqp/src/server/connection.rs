@@ -269,7 +269,7 @@ impl Session {
         }
         let place = command::Place { number, id: channel.id, frame_max: self.frame_max };
         let size = (frame.kind, frame.payload.len());
-        let done = match channel.assembler.push(frame) {
+        let done = match channel.assembler.push_raw(frame) {
             Ok(None) => return unfinished::hold(context.hub, &mut self.unfinished, channel, size),
             Ok(Some(command)) => command::run(context, place, command),
             Err(error) => Err(Fault::of_codec(&error)),
