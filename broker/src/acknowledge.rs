@@ -135,7 +135,11 @@ impl Broker {
             }
         }
         self.wake_channel(channel);
-        self.finish();
+        // Acknowledgements come in hundreds. The room that they make is filled when the outbox is
+        // drained, in one pass for all of them.
+        if fate != Fate::Acknowledged {
+            self.finish();
+        }
         Ok(())
     }
 

@@ -15,6 +15,14 @@ impl Broker {
     /// refuses has done so. The caller keeps its reference.
     #[inline]
     pub(crate) fn refuses(&mut self, queue: QueueId, stored: &Stored) -> bool {
+        if self.queues[queue].settings.is_none() {
+            return false;
+        }
+        if self.queues[queue].runnable {
+            // Room that was made before this message came is for those that came before it, and
+            // what they leave behind for this one.
+            self.deliver_pass();
+        }
         let state = &self.queues[queue];
         let Some(settings) = &state.settings else { return false };
         let overflow = settings.overflow;

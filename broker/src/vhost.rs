@@ -5,14 +5,17 @@
 use crate::broker::Broker;
 use crate::error::{Error, ErrorKind, Result, precondition_failed, text};
 use crate::exchange::{Exchange, ExchangeType};
-use crate::ids::{ExchangeId, QueueId, VhostId};
+use crate::ids::{ExchangeId, QueueId, Slots, VhostId};
 use crate::names::{Name, NameMap};
+use crate::queue::Queue;
 use crate::users::not_allowed;
 use crate::value::Table;
 
 pub(crate) struct Vhost {
     pub(crate) name: Name,
     pub(crate) queues: NameMap<QueueId>,
+    /// The queue that `queue_named` found last; it may have gone.
+    last_queue: Option<QueueId>,
     pub(crate) exchanges: NameMap<ExchangeId>,
     pub(crate) default_exchange: ExchangeId,
     pub(crate) description: String,
@@ -20,6 +23,25 @@ pub(crate) struct Vhost {
     pub(crate) limits: VhostLimits,
     /// Open connections.
     pub(crate) connections: usize,
+}
+
+impl Vhost {
+    /// The queue of this name. Publishers stay with one for a while, and to compare its name costs
+    /// less than to find it among all.
+    #[inline]
+    pub(crate) fn queue_named(
+        &mut self,
+        name: &[u8],
+        queues: &Slots<QueueId, Queue>,
+    ) -> Option<QueueId> {
+        let last = self
+            .last_queue
+            .filter(|&last| queues.get(last).is_some_and(|queue| *queue.name == *name));
+        if last.is_none() {
+            self.last_queue = self.queues.get(name).copied();
+        }
+        self.last_queue
+    }
 }
 
 /// What a virtual host may hold at once; `None` is no limit (`rabbitmqctl set_vhost_limits`).
@@ -56,6 +78,7 @@ impl Broker {
         let vhost = self.vhosts.insert(Vhost {
             name: name.into(),
             queues: self.hash.map(),
+            last_queue: None,
             exchanges: self.hash.map(),
             default_exchange: ExchangeId::nowhere(),
             description: String::new(),

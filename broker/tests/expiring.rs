@@ -128,6 +128,22 @@ fn a_full_queue_drops_its_oldest_and_the_publisher_is_confirmed() {
 }
 
 #[test]
+fn a_full_queue_drops_nothing_that_an_acknowledgement_made_room_for() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let arguments = table(&[("x-max-length", Value::I32(1))]);
+    house.declare_with(channel, "q", "", &arguments).expect("declared");
+    house.qos(channel, 1, false);
+    house.consume(channel, "q", "t");
+    house.fill(channel, "q", 0..2);
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 0"]);
+    house.ack(channel, 1);
+    house.fill(channel, "q", 2..3);
+    assert_eq!(house.drain(), ["c1/1 deliver t 2 1"]);
+    assert_eq!(house.counts(channel, "q"), (1, 1), "2 is ready");
+}
+
+#[test]
 fn a_limit_in_bytes_counts_the_bodies_of_ready_messages() {
     let mut house = House::new();
     let channel = house.channel(1);
@@ -376,6 +392,21 @@ fn the_higher_priority_goes_first_and_those_above_the_highest_count_as_that() {
         house.publish_with(channel, ("", "q", body), Props::default(), set).expect("published");
     }
     assert_eq!(house.bodies(channel, "q"), ["b", "c", "d", "a", "e"]);
+}
+
+#[test]
+fn a_higher_priority_does_not_overtake_what_there_was_room_for_before_it_came() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare_with(channel, "q", "", &table(&[("x-max-priority", Value::I32(5))])).expect("q");
+    house.qos(channel, 1, false);
+    house.consume(channel, "q", "t");
+    house.fill(channel, "q", 0..2);
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 0"]);
+    house.ack(channel, 1);
+    let set = |publish: &mut Publish<'_>| publish.properties.priority = 5;
+    house.publish_with(channel, ("", "q", "urgent"), Props::default(), set).expect("published");
+    assert_eq!(house.drain(), ["c1/1 deliver t 2 1"]);
 }
 
 #[test]
