@@ -43,19 +43,17 @@ impl UnackedList {
 
     /// Takes the delivery of `tag`.
     pub(crate) fn take(&mut self, tag: u64) -> Option<Unacked> {
+        if self.ring.front()?.tag == tag {
+            return self.take_first(tag); // as it mostly is
+        }
         let at = self.find(tag)?;
         let unacked = self.ring[at];
-        if at == 0 {
-            self.ring.pop_front();
-            self.trim();
-        } else {
-            self.ring[at].entry.message = MessageId::NONE;
-            self.holes += 1;
-            // Without this one delivery that is never acknowledged would pin all that follow.
-            if self.holes > 64 && self.holes > self.ring.len() / 2 {
-                self.ring.retain(|unacked| unacked.entry.message != MessageId::NONE);
-                self.holes = 0;
-            }
+        self.ring[at].entry.message = MessageId::NONE;
+        self.holes += 1;
+        // Without this one delivery that is never acknowledged would pin all that follow.
+        if self.holes > 64 && self.holes > self.ring.len() / 2 {
+            self.ring.retain(|unacked| unacked.entry.message != MessageId::NONE);
+            self.holes = 0;
         }
         Some(unacked)
     }

@@ -54,6 +54,7 @@ pub(crate) fn run(
     Ok(Done::Served)
 }
 
+#[inline(never)]
 fn run_rarer(
     context: &mut Context<'_, '_>,
     place: Place,

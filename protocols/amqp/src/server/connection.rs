@@ -235,7 +235,8 @@ impl Session {
         data.clear();
     }
 
-    #[inline]
+    // In line with those that are called for every frame, so that a frame stays in registers.
+    #[inline(always)]
     fn frame(&mut self, context: &mut Context<'_, '_>, frame: Frame<'_>) -> Result<(), Fault> {
         match &self.stage {
             Stage::Running(running) if frame.channel != 0 => {
@@ -253,7 +254,7 @@ impl Session {
 
     // Channels.
 
-    #[inline]
+    #[inline(always)]
     fn channel_frame(
         &mut self,
         context: &mut Context<'_, '_>,
@@ -290,6 +291,7 @@ impl Session {
     }
 
     /// A frame on a channel that is not there: it has to open it.
+    #[inline(never)]
     fn first_frame(
         &mut self,
         context: &mut Context<'_, '_>,
