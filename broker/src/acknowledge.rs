@@ -3,6 +3,7 @@
 //! Deliveries and fetched messages share one row of tags on their channel, from 1 on.
 
 use crate::access::Access;
+use crate::backlog::NEVER;
 use crate::broker::Broker;
 use crate::channel::Mode;
 use crate::consumer::Place;
@@ -19,7 +20,7 @@ pub struct Fetched<'a> {
     pub delivery_tag: u64,
     /// Whether it was handed out before and came back.
     pub redelivered: bool,
-    /// How often it came back, if it is from a quorum queue, whose messages say so in their
+    /// How often it came back, 0 too, if it is from a quorum queue, whose messages say so in their
     /// `x-delivery-count` header.
     pub delivery_count: Option<u32>,
     /// How many messages are still ready in the queue.
@@ -73,6 +74,9 @@ impl Broker {
             state.unacked.push(Unacked { tag, entry, queue, consumer: None });
         }
         self.hold(entry.message);
+        // What has expired behind it is not among those that are left.
+        self.drop_expired(queue);
+        self.send_letters();
         Ok(Some(Fetched {
             delivery_tag: tag,
             redelivered: entry.returns > 0,
@@ -195,12 +199,14 @@ impl Broker {
         }
         let priority = queue.level_of(priority);
         queue.ready.put_back(entry, priority, bytes);
-        let queue_has_limits = queue.settings.is_some();
-        if queue.may_expire {
-            self.set_alarm(unacked.queue);
-        }
-        if queue_has_limits {
+        // It may be the first here that ever could: others went straight to a consumer.
+        queue.may_expire |= entry.expires != NEVER;
+        let may_expire = queue.may_expire;
+        if may_expire || queue.settings.is_some() {
             self.overfull.push(unacked.queue);
+        }
+        if may_expire {
+            self.set_alarm(unacked.queue);
         }
         self.schedule(unacked.queue);
     }

@@ -57,7 +57,7 @@ pub struct Broker {
     pub(crate) tickets: Tickets,
     /// Messages given up in this call.
     pub(crate) letters: VecDeque<Letter>,
-    /// Queues that got something back in this call and may be over their limits.
+    /// Queues that got something back in this call and may be over their limits, or it its time.
     pub(crate) overfull: Vec<QueueId>,
 }
 

@@ -55,13 +55,22 @@ impl Broker {
     /// What every call that changes queues ends with: letters go out, consumers are fed.
     #[inline]
     pub(crate) fn finish(&mut self) {
+        if !self.overfull.is_empty() {
+            self.trim();
+        }
         self.deliver_pass();
-        while !self.overfull.is_empty() || !self.letters.is_empty() {
-            while let Some(queue) = self.overfull.pop() {
-                self.drop_head(queue);
-            }
+        while !self.letters.is_empty() {
             self.send_letters();
             self.deliver_pass();
+        }
+    }
+
+    /// Gives up what queues hold too much, or held too long, of what came back to them.
+    #[cold]
+    fn trim(&mut self) {
+        while let Some(queue) = self.overfull.pop() {
+            self.drop_head(queue);
+            self.drop_expired(queue);
         }
     }
 
@@ -142,7 +151,11 @@ impl Broker {
         let message = self.messages.insert(&publish, None, targets.len() as u32);
         let stored = self.messages.stored(message);
         for queue in targets {
-            self.enqueue(queue, &stored);
+            // Nobody waits for a confirm of it: what a full queue refuses is gone.
+            match self.refuses(queue, &stored) {
+                true => self.messages.release(message),
+                false => self.enqueue(queue, &stored),
+            }
         }
     }
 

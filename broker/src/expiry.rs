@@ -1,7 +1,7 @@
 //! Time: messages that outlive their time to live, and queues that nobody uses.
 //!
-//! A message expires only at the head of its queue (of its level, in a priority queue), as in
-//! RabbitMQ: one behind a live head stays, and is counted, until it gets there. Each queue has at
+//! A message expires only at the head of its queue, as in RabbitMQ: one behind a live head, or
+//! behind one of a higher priority, stays, and is counted, until it gets there. Each queue has at
 //! most one alarm that counts; those it set earlier for later find nothing to do.
 
 use std::cmp::Reverse;
@@ -74,7 +74,7 @@ impl Broker {
         let expired = |entry: &Entry| entry.expires <= now;
         while let Some(state) = self.queues.get_mut(queue)
             && state.may_expire
-            && let Some(entry) = state.ready.pop_head_if(expired)
+            && let Some(entry) = state.ready.pop_if(expired)
         {
             self.took_ready(queue, &entry);
             self.give_up(queue, entry.message, Reason::Expired);
@@ -97,7 +97,7 @@ impl Broker {
         let Some(state) = self.queues.get_mut(queue) else { return };
         let mut due = state.lease_end();
         if state.may_expire {
-            due = state.ready.heads().map(|entry| entry.expires).fold(due, u64::min);
+            due = state.ready.first().map_or(due, |entry| entry.expires.min(due));
         }
         if due < state.alarm {
             state.alarm = due;

@@ -56,8 +56,8 @@ pub struct Delivery<'a> {
     pub delivery_tag: u64,
     /// Whether it was handed out before and came back.
     pub redelivered: bool,
-    /// How often it came back, if it is from a quorum queue, whose messages say so in their
-    /// `x-delivery-count` header.
+    /// How often it came back, if it did and is from a quorum queue, whose messages say so in
+    /// their `x-delivery-count` header.
     pub delivery_count: Option<u32>,
     /// The message: exchange, routing key, properties and body.
     pub message: &'a Message,

@@ -17,10 +17,13 @@ impl Broker {
     /// a publish that fails gets none, since its channel ends.
     pub fn publish(&mut self, channel: ChannelId, publish: &Publish<'_>) -> Result<()> {
         let exchange = self.check_publish(channel, publish)?;
+        let addressed = match publish.properties.reply_to {
+            Some(_) => self.address_replies(channel, publish)?,
+            None => None,
+        };
+        self.check_claimed_user(channel, publish)?;
         let ttl = expiration(publish.properties.expiration)?;
-        if publish.properties.reply_to.is_some()
-            && let Some(raw) = self.address_replies(channel, publish)?
-        {
+        if let Some(raw) = addressed {
             let properties = Properties { raw: &raw, reply_to: None, ..publish.properties };
             let publish = Publish { properties, ..publish.clone() };
             return self.publish_checked(channel, exchange, &publish, ttl);
@@ -116,14 +119,13 @@ impl Broker {
         let state = &mut self.queues[queue];
         let priority = state.level_of(stored.priority);
         state.ready.push(entry, priority, stored.bytes);
-        if entry.expires != NEVER {
-            state.may_expire = true;
-            if entry.expires <= self.now {
-                self.drop_expired(queue);
-            }
+        state.may_expire |= entry.expires != NEVER;
+        let may_expire = state.may_expire;
+        self.drop_head(queue);
+        if may_expire {
+            self.drop_expired(queue); // it, or what has become the head
             self.set_alarm(queue);
         }
-        self.drop_head(queue);
         self.schedule(queue);
     }
 
@@ -173,9 +175,15 @@ impl Broker {
                 exchange
             }
         };
+        Ok(exchange)
+    }
+
+    /// A message may name no user but the one who publishes it.
+    fn check_claimed_user(&self, channel: ChannelId, publish: &Publish<'_>) -> Result<()> {
         if let Some(claimed) = publish.properties.user_id {
-            let user = &self.connections[state.connection].user;
-            if **user != *claimed && !self.may_impersonate(state.connection) {
+            let connection = self.channel(channel)?.connection;
+            let user = &self.connections[connection].user;
+            if **user != *claimed && !self.may_impersonate(connection) {
                 return Err(precondition_failed(format!(
                     "user_id property set to '{}' but authenticated user was '{}'",
                     text(claimed),
@@ -183,7 +191,7 @@ impl Broker {
                 )));
             }
         }
-        Ok(exchange)
+        Ok(())
     }
 }
 

@@ -156,11 +156,11 @@ impl Broker {
                 )));
             }
         }
-        if if_unused && !state.consumers.is_empty() {
-            return Err(precondition_failed(format!("{resource} in use")));
-        }
         if if_empty && !state.ready.is_empty() {
             return Err(precondition_failed(format!("{resource} not empty")));
+        }
+        if if_unused && !state.consumers.is_empty() {
+            return Err(precondition_failed(format!("{resource} in use")));
         }
         Ok(self.remove_queue(queue))
     }

@@ -201,6 +201,9 @@ fn if_both_prefetches_are_set_both_hold() {
     assert_eq!(house.drain().len(), 1);
     house.ack(channel, 1);
     assert_eq!(house.drain().len(), 1);
+    house.qos(channel, 5, false);
+    assert_eq!(house.drain().len(), 1, "that of the channel is over, the first consumer's stays");
+    assert_eq!(house.counts(channel, "q"), (5, 2));
 }
 
 #[test]

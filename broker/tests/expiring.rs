@@ -116,6 +116,84 @@ fn with_a_time_to_live_of_0_a_message_is_delivered_now_or_dropped() {
 }
 
 #[test]
+fn a_message_that_comes_back_after_its_time_is_dropped_even_if_it_never_waited() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let soon = table(&[("x-message-ttl", Value::I32(1000))]);
+    house.declare_with(channel, "q", "", &soon).expect("declared");
+    house.consume(channel, "q", "t");
+    house.publish(channel, "", "q", "1");
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 1"]);
+    house.advance(1000);
+    house.broker.recover(channel, true).expect("recovered");
+    assert_eq!(house.drain(), [""; 0]);
+    assert_eq!(house.counts(channel, "q"), (0, 1));
+}
+
+#[test]
+fn a_message_of_a_lower_priority_expires_when_those_above_it_have_gone() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let priorities = table(&[("x-max-priority", Value::I32(5))]);
+    house.declare_with(channel, "q", "", &priorities).expect("declared");
+    house
+        .publish_with(channel, ("", "q", "high"), Props::default(), |publish| {
+            publish.properties.priority = 5;
+        })
+        .expect("published");
+    house.publish_with(channel, ("", "q", "low"), expiring(0), |_| {}).expect("published");
+    house.advance(1);
+    assert_eq!(house.counts(channel, "q"), (2, 0));
+    assert_eq!(house.bodies(channel, "q"), ["high"]);
+    assert_eq!(house.counts(channel, "q"), (0, 0));
+}
+
+#[test]
+fn the_oldest_makes_room_before_a_new_message_expires() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    with_letters(&mut house, channel, "q", &[("x-max-length", Value::I32(1))]);
+    house.publish(channel, "", "q", "old");
+    house.publish_with(channel, ("", "q", "new"), expiring(0), |_| {}).expect("published");
+    assert_eq!(house.counts(channel, "q"), (0, 0));
+    let ends = [(); 2].map(|()| deaths(&take(&mut house, channel, "dead").2));
+    assert_eq!(ends, [["q maxlen 1"], ["q expired 1"]]);
+}
+
+#[test]
+fn what_comes_back_to_a_full_queue_with_a_consumer_pushes_out_the_oldest_first() {
+    let mut house = House::new();
+    let (channel, other) = (house.channel(1), house.channel(2));
+    house.declare_with(channel, "q", "", &table(&[("x-max-length", Value::I32(1))])).expect("q");
+    house.publish(channel, "", "q", "1");
+    house.get(channel, "q");
+    house.publish(channel, "", "q", "2");
+    house.get(channel, "q");
+    house.broker.nack(channel, 0, true, true).expect("outstanding");
+    assert_eq!(house.bodies(channel, "q"), ["2"]);
+    house.publish(channel, "", "q", "3");
+    house.get(channel, "q");
+    house.publish(channel, "", "q", "4");
+    house.get(channel, "q");
+    house.consume(other, "q", "t");
+    house.broker.close_channel(channel);
+    assert_eq!(house.drain(), ["c2/1 deliver t 1 4 again"]);
+}
+
+#[test]
+fn get_does_not_count_what_has_expired_behind_the_message() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.fill(channel, "q", 0..1);
+    house.publish_with(channel, ("", "q", "1"), expiring(0), |_| {}).expect("published");
+    house.fill(channel, "q", 2..4);
+    assert_eq!(house.counts(channel, "q"), (4, 0));
+    let fetched = house.broker.get(channel, b"q", true).expect("exists").expect("there");
+    assert_eq!((fetched.message.body(), fetched.message_count), (&b"0"[..], 2));
+}
+
+#[test]
 fn a_full_queue_drops_its_oldest_and_the_publisher_is_confirmed() {
     let mut house = House::new();
     let channel = house.channel(1);
@@ -173,6 +251,24 @@ fn reject_publish_dlx_dead_letters_the_new_message() {
     assert_eq!(house.bodies(channel, "q"), ["0"]);
     let (.., props) = take(&mut house, channel, "dead");
     assert_eq!(deaths(&props), ["q maxlen 1"]);
+}
+
+#[test]
+fn a_full_queue_that_refuses_refuses_dead_letters_too() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let refusing = [("x-max-length", Value::I32(1)), ("x-overflow", Value::text("reject-publish"))];
+    house.declare_with(channel, "full", "", &table(&refusing)).expect("declared");
+    house.exchange(channel, "dlx", "fanout");
+    house.bind(channel, "dlx", "full", "");
+    with_letters(&mut house, channel, "q", &[]);
+    house.fill(channel, "q", 0..3);
+    for _ in 0..3 {
+        house.get(channel, "q");
+    }
+    house.broker.nack(channel, 0, true, false).expect("outstanding");
+    assert_eq!(house.bodies(channel, "full"), ["0"]);
+    assert_eq!(house.broker.totals().messages, 3, "those in `dead` are left");
 }
 
 #[test]

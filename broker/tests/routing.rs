@@ -207,6 +207,44 @@ fn a_headers_exchange_compares_headers_with_their_types() {
 }
 
 #[test]
+fn a_headers_exchange_compares_numbers_as_numbers_and_text_as_bytes() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.exchange(channel, "x", "headers");
+    let wanted = [
+        ("one", Value::I32(1)),
+        ("two", Value::Timestamp(2)),
+        ("half", Value::F64(0.5)),
+        ("red", Value::text("red")),
+        ("list", Value::Array(vec![Value::I32(1)])),
+    ];
+    let table = wanted.iter().map(|(name, value)| (*name, value.clone())).collect();
+    house.bind_with(channel, "x", "q", "", &table).expect("bound");
+    let same = [
+        ("one", Value::F64(1.0)),
+        ("two", Value::I64(2)),
+        ("half", Value::F32(0.5)),
+        ("red", Value::Binary("red".into())),
+        ("list", Value::Array(vec![Value::I32(1)])),
+    ];
+    house.publish_with(channel, ("x", "", "same"), headers(&same), |_| {}).expect("published");
+    let others = [
+        ("one", Value::F64(1.5)),
+        ("two", Value::text("2")),
+        ("half", Value::I32(0)),
+        ("red", Value::text("Red")),
+        ("list", Value::Array(vec![Value::I64(1)])),
+    ];
+    for (at, other) in others.into_iter().enumerate() {
+        let mut differs = same.clone();
+        differs[at] = other;
+        house.publish_with(channel, ("x", "", ""), headers(&differs), |_| {}).expect("published");
+    }
+    assert_eq!(house.bodies(channel, "q"), ["same"]);
+}
+
+#[test]
 fn an_x_match_that_is_not_one_of_the_four_is_refused() {
     let mut house = House::new();
     let channel = house.channel(1);
