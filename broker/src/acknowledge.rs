@@ -28,6 +28,28 @@ pub struct Fetched<'a> {
     pub message: &'a Message,
 }
 
+/// What [`Broker::get`] found.
+#[derive(Debug)]
+pub enum Fetch<'a> {
+    /// The first ready message.
+    Message(Fetched<'a>),
+    /// The queue is empty (`basic.get-empty`).
+    Empty,
+    /// The first message is in the store, or what must be known of it is not stored yet: ask
+    /// again after the next [`Broker::loaded`] or [`Broker::stored`]. Only with a journal.
+    Loading,
+}
+
+impl<'a> Fetch<'a> {
+    /// The message, if there is one now.
+    pub fn message(self) -> Option<Fetched<'a>> {
+        match self {
+            Fetch::Message(fetched) => Some(fetched),
+            Fetch::Empty | Fetch::Loading => None,
+        }
+    }
+}
+
 /// What a client makes of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -39,15 +61,9 @@ pub(crate) enum Fate {
 }
 
 impl Broker {
-    /// Fetches the first ready message of a queue, `None` if there is none (`basic.get`).
-    /// Prefetch limits do not apply. `RESOURCE_LOCKED` for a quorum queue with a single active
-    /// consumer, as in RabbitMQ.
-    pub fn get(
-        &mut self,
-        channel: ChannelId,
-        queue: &[u8],
-        no_ack: bool,
-    ) -> Result<Option<Fetched<'_>>> {
+    /// Fetches the first ready message of a queue (`basic.get`). Prefetch limits do not apply.
+    /// `RESOURCE_LOCKED` for a quorum queue with a single active consumer, as in RabbitMQ.
+    pub fn get(&mut self, channel: ChannelId, queue: &[u8], no_ack: bool) -> Result<Fetch<'_>> {
         let queue = self.use_queue(channel, queue, Access::Read)?;
         let state = &self.queues[queue];
         if state.is_quorum() && state.feeds_one() {
@@ -63,7 +79,7 @@ impl Broker {
         self.touch(queue);
         self.drop_expired(queue);
         self.send_letters();
-        let Some(entry) = self.take_ready(queue) else { return Ok(None) };
+        let Some(entry) = self.take_ready(queue) else { return Ok(Fetch::Empty) };
         let state = &mut self.channels[channel];
         state.last_tag += 1;
         let tag = state.last_tag;
@@ -73,7 +89,7 @@ impl Broker {
             state.unacked.push(Unacked { tag, entry, queue, consumer: None });
         }
         self.hold(entry.message);
-        Ok(Some(Fetched {
+        Ok(Fetch::Message(Fetched {
             delivery_tag: tag,
             redelivered: entry.returns > 0,
             delivery_count: self.queues[queue].is_quorum().then_some(entry.returns),

@@ -1,8 +1,8 @@
 //! Publisher confirms: numbers from 1 on, in order, as few as may be.
 //!
-//! A publish is confirmed when all its queues have it, or, where the caller keeps a store
-//! ([`Config::confirm_after_store`](crate::Config)), when the store has it. Runs of confirms
-//! leave as one `multiple`; one that waits holds back those behind it.
+//! A publish is confirmed when all its queues have it, or, if it was journaled as persistent,
+//! when the store has it. Runs of confirms leave as one `multiple`; one that waits holds back
+//! those behind it.
 
 use std::collections::VecDeque;
 
@@ -138,7 +138,7 @@ impl Broker {
     pub(crate) fn confirm(&mut self, channel: ChannelId, refused: bool, must_store: bool) {
         let Some(state) = self.channels.get_mut(channel) else { return };
         let Mode::Confirm(confirms) = &mut state.mode else { return };
-        let wait = must_store && !refused && self.config.confirm_after_store;
+        let wait = must_store && !refused && self.journal.is_some();
         let fate = match (refused, wait) {
             (true, _) => Fate::Refused,
             (_, true) => Fate::Waiting,

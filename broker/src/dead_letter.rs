@@ -92,7 +92,7 @@ impl Broker {
             routing_key: message.routing_key(),
             copies: &copies,
             ttl: message.ttl(),
-            time: self.wall_clock,
+            time: self.wall_clock / 1000,
         };
         let deaths = death.record(&mut headers);
         let keys: Vec<Name> = match target.routing_key {

@@ -48,9 +48,11 @@ impl Broker {
         self.alarms.heap.peek().map(|&Reverse((due, _))| Duration::from_nanos(due))
     }
 
-    /// Tells the broker the seconds since the Unix epoch, which dead-lettered messages carry.
-    pub fn set_wall_clock(&mut self, seconds: u64) {
-        self.wall_clock = seconds;
+    /// Tells the broker the time since the Unix epoch, in milliseconds' precision: dead-lettered
+    /// messages carry its seconds, and in a store messages expire by it. Together with
+    /// [`tick`](Broker::tick), before anything is restored or loaded.
+    pub fn set_wall_clock(&mut self, since_epoch: Duration) {
+        self.wall_clock = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     }
 
     /// When a message with a time to live of its `own` that enters this queue now expires.

@@ -25,7 +25,7 @@ fn expiring(milliseconds: u64) -> Props {
 
 /// The first message of a queue, taken: exchange, routing key and properties.
 fn take(house: &mut House, channel: ChannelId, queue: &str) -> (String, String, Props) {
-    let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists");
+    let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists").message();
     let message = fetched.expect("a message").message;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (exchange, key) = (text(message.exchange()), text(message.routing_key()));
@@ -191,7 +191,7 @@ fn what_is_rejected_without_requeue_goes_to_the_dead_letter_exchange_with_its_hi
     let mut house = House::new();
     let channel = house.channel(1);
     with_letters(&mut house, channel, "q", &[]);
-    house.broker.set_wall_clock(1_700_000_000);
+    house.broker.set_wall_clock(std::time::Duration::from_secs(1_700_000_000));
     let props =
         Props { headers: Some(table(&[("colour", Value::text("red"))])), ..expiring(60_000) };
     house.bind(channel, "amq.direct", "q", "key");

@@ -309,9 +309,8 @@ fn confirms_count_from_1_and_coalesce() {
 
 #[test]
 fn a_persistent_message_in_a_durable_queue_is_confirmed_when_it_is_stored() {
-    let mut config = Config::default();
-    config.confirm_after_store = true;
-    let mut house = House::with(config);
+    let mut house = House::new();
+    house.broker.set_journal(Box::new(common::store::Store::default()), 0);
     let channel = house.channel(1);
     house.declare(channel, "transient");
     house.declare_with(channel, "durable", "durable", &Table::new()).expect("declared");
@@ -392,7 +391,8 @@ fn properties_and_bodies_of_any_size_arrive_as_they_were_given() {
                 publish.body = Body::Shared(body.clone().into());
             }
             house.broker.publish(channel, &publish).expect("published");
-            let fetched = house.broker.get(channel, b"q", true).expect("exists").expect("there");
+            let fetched =
+                house.broker.get(channel, b"q", true).expect("exists").message().expect("there");
             assert_eq!(fetched.message.body(), body);
             assert_eq!(fetched.message.properties(), b"properties");
             assert_eq!(fetched.message.routing_key(), b"q");
@@ -413,7 +413,7 @@ fn cc_and_bcc_route_further_and_bcc_is_taken_out() {
     let props = headers(&[("CC", keys("carbon")), ("BCC", keys("blind"))]);
     house.publish_with(channel, ("", "q", "m"), props, |_| {}).expect("published");
     for queue in ["q", "carbon", "blind"] {
-        let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists");
+        let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists").message();
         let message = fetched.expect("one copy").message;
         assert_eq!(message.routing_key(), b"q", "the original key");
         let raw = message.properties().to_vec();

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod store;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -252,7 +254,8 @@ impl House {
         channel: ChannelId,
         queue: &str,
     ) -> Option<(u64, String, bool, usize)> {
-        let fetched = self.broker.get(channel, queue.as_bytes(), false).expect("queue exists")?;
+        let fetch = self.broker.get(channel, queue.as_bytes(), false).expect("queue exists");
+        let fetched = fetch.message()?;
         let body = String::from_utf8_lossy(fetched.message.body()).into_owned();
         Some((fetched.delivery_tag, body, fetched.redelivered, fetched.message_count))
     }
@@ -261,7 +264,7 @@ impl House {
     pub(crate) fn bodies(&mut self, channel: ChannelId, queue: &str) -> Vec<String> {
         let mut bodies = Vec::new();
         while let Some(fetched) =
-            self.broker.get(channel, queue.as_bytes(), true).expect("queue exists")
+            self.broker.get(channel, queue.as_bytes(), true).expect("queue exists").message()
         {
             bodies.push(String::from_utf8_lossy(fetched.message.body()).into_owned());
         }

@@ -121,7 +121,7 @@ pub(crate) fn get(context: &mut Context<'_, '_>, place: Place, get: &basic::Get<
     let fetched = fetched.map_err(|error| Fault::of_broker(&error, get.id()))?;
     let mut sink = TransportSink(context.transport);
     let mut frames = hub.encoder.frames_to(&mut sink, place.frame_max);
-    let Some(fetched) = fetched else {
+    let Some(fetched) = fetched.message() else {
         frames.method(place.number, &basic::GetEmpty::default());
         return Ok(());
     };

@@ -169,8 +169,7 @@ impl Hub {
     /// Tells the broker the time. What that makes it say goes out with the next drain.
     pub(crate) fn tick(&mut self, reach: &impl Reach) {
         let (now, wall_clock) = reach.clock();
-        let seconds = wall_clock.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.broker.set_wall_clock(seconds);
+        self.broker.set_wall_clock(wall_clock.duration_since(UNIX_EPOCH).unwrap_or_default());
         self.broker.tick(now.saturating_duration_since(self.epoch));
     }
 
