@@ -79,7 +79,16 @@ impl Broker {
         self.touch(queue);
         self.drop_expired(queue);
         self.send_letters();
-        let Some(entry) = self.take_ready(queue) else { return Ok(Fetch::Empty) };
+        if self.queues[queue].is_paged() {
+            self.want_head(queue);
+        }
+        if self.must_wait(queue) {
+            return Ok(Fetch::Loading);
+        }
+        let Some(entry) = self.take_ready(queue) else {
+            let is_paged = self.queues[queue].is_paged();
+            return Ok(if is_paged { Fetch::Loading } else { Fetch::Empty });
+        };
         let state = &mut self.channels[channel];
         state.last_tag += 1;
         let tag = state.last_tag;
@@ -87,13 +96,15 @@ impl Broker {
             self.messages.retain(entry.message);
             self.queues[queue].unacked += 1;
             state.unacked.push(Unacked { tag, entry, queue, consumer: None });
+        } else {
+            self.end_stored(queue, &entry);
         }
         self.hold(entry.message);
         Ok(Fetch::Message(Fetched {
             delivery_tag: tag,
-            redelivered: entry.returns > 0,
-            delivery_count: self.queues[queue].is_quorum().then_some(entry.returns),
-            message_count: self.queues[queue].ready.len(),
+            redelivered: entry.returns.redelivered(),
+            delivery_count: self.queues[queue].is_quorum().then_some(entry.returns.count()),
+            message_count: self.queues[queue].ready_count(),
             message: self.messages.get(entry.message),
         }))
     }
@@ -168,10 +179,13 @@ impl Broker {
     pub(crate) fn end_delivery(&mut self, channel: ChannelId, unacked: Unacked, fate: Fate) {
         self.settle(channel, &unacked);
         match fate {
-            Fate::Acknowledged => self.messages.release(unacked.entry.message),
+            Fate::Acknowledged => {
+                self.end_stored(unacked.queue, &unacked.entry);
+                self.messages.release(unacked.entry.message);
+            }
             Fate::Requeued => self.requeue(unacked),
             Fate::Rejected => {
-                self.give_up(unacked.queue, unacked.entry.message, Reason::Rejected);
+                self.give_up(unacked.queue, unacked.entry, Reason::Rejected);
             }
         }
     }
@@ -204,11 +218,16 @@ impl Broker {
             self.messages.release(entry.message);
             return;
         };
-        entry.returns = entry.returns.saturating_add(1);
-        if queue.is_over_delivery_limit(entry.returns) {
-            self.give_up(unacked.queue, entry.message, Reason::DeliveryLimit);
+        entry.returns = entry.returns.one_more();
+        if queue.is_over_delivery_limit(entry.returns.count()) {
+            self.give_up(unacked.queue, entry, Reason::DeliveryLimit);
             return;
         }
+        if let Some(store) = &mut queue.store {
+            // The new head may be one that needs no lease.
+            store.lease.waits = false;
+        }
+        let counts_stored = queue.is_quorum() && entry.returns.is_stored();
         let priority = queue.level_of(priority);
         queue.ready.put_back(entry, priority, bytes);
         let queue_has_limits = queue.settings.is_some();
@@ -217,6 +236,9 @@ impl Broker {
         }
         if queue_has_limits {
             self.overfull.push(unacked.queue);
+        }
+        if counts_stored {
+            self.journal_return(unacked.queue, &entry);
         }
         self.schedule(unacked.queue);
     }

@@ -66,6 +66,26 @@ impl Broker {
         }
     }
 
+    /// An instant of the broker's clock, in milliseconds since the Unix epoch, as the journal has
+    /// it. Never earlier than it is.
+    pub(crate) fn wall_clock_of(&self, expires: u64) -> u64 {
+        match expires {
+            NEVER => u64::MAX,
+            _ => {
+                let left = expires.saturating_sub(self.now).div_ceil(MILLISECOND);
+                self.wall_clock.saturating_add(left).min(u64::MAX - 1)
+            }
+        }
+    }
+
+    /// The same back.
+    pub(crate) fn instant_of(&self, wall_clock: u64) -> u64 {
+        match wall_clock {
+            u64::MAX => NEVER,
+            _ => self.after(wall_clock.saturating_sub(self.wall_clock)),
+        }
+    }
+
     fn after(&self, milliseconds: u64) -> u64 {
         self.now.saturating_add(milliseconds.saturating_mul(MILLISECOND)).min(NEVER - 1)
     }
@@ -79,7 +99,7 @@ impl Broker {
             && let Some(entry) = state.ready.pop_head_if(expired)
         {
             self.took_ready(queue, &entry);
-            self.give_up(queue, entry.message, Reason::Expired);
+            self.give_up(queue, entry, Reason::Expired);
         }
     }
 

@@ -8,11 +8,15 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::backlog::Entry;
 use crate::broker::Broker;
 use crate::definition::{Definition, DefinitionKey};
 use crate::ids::QueueId;
 use crate::lease::Lease;
+use crate::messages::MessageId;
 use crate::paging::Paging;
+use crate::payload::Header;
+use crate::queue::Queue;
 
 /// A queue's number in the store: given by the broker, never used twice in the life of a store.
 pub type QueueNumber = u64;
@@ -117,11 +121,131 @@ impl Broker {
     pub fn set_journal(&mut self, journal: Box<dyn Journal>, next_queue: QueueNumber) {
         self.journal = Some(journal);
         self.storing.next_number = next_queue;
+        self.storing.restoring.clear();
+        for (_, queue) in self.queues.iter_mut() {
+            let pages = queue.may_page();
+            queue.store.get_or_insert_with(|| Box::new(QueueStore::new(false, pages)));
+        }
+        for queue in self.queues.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.want_load(queue);
+        }
     }
 
     /// The journal, if it is a `J`.
     pub fn journal_mut<J: Journal>(&mut self) -> Option<&mut J> {
         let journal: &mut dyn Any = self.journal.as_deref_mut()?;
         journal.downcast_mut()
+    }
+
+    /// The number of a queue that is to be stored.
+    pub(crate) fn number_of(&mut self, queue: QueueId) -> QueueNumber {
+        let Broker { queues, storing, .. } = self;
+        let store = queues[queue].store.get_or_insert_default();
+        *store.number.get_or_insert_with(|| {
+            storing.next_number += 1;
+            storing.next_number - 1
+        })
+    }
+
+    /// The message at hand is to be kept under this entry. The caller has it journaled with
+    /// [`journal_message`](Self::journal_message) once it has been to all its queues.
+    pub(crate) fn refer(&mut self, queue: QueueId, entry: &Entry) {
+        let number = self.number_of(queue);
+        let expires = self.wall_clock_of(entry.expires);
+        self.storing.pending.push(Reference { queue: number, position: entry.position, expires });
+        self.storing.pending_durable |= self.queues[queue].durable;
+    }
+
+    /// Journals the message at hand if it is to be kept anywhere; true if a restart must find it.
+    #[inline]
+    pub(crate) fn journal_message(&mut self, id: MessageId) -> bool {
+        !self.storing.pending.is_empty() && self.journal_pending(id)
+    }
+
+    fn journal_pending(&mut self, id: MessageId) -> bool {
+        let Broker { journal, storing, messages, .. } = self;
+        let message = messages.get(id);
+        let persistent = message.persistent() && storing.pending_durable;
+        let header = Header::of(message);
+        if let Some(journal) = journal {
+            journal.message(&JournaledMessage {
+                references: &storing.pending,
+                persistent,
+                body: message.body().len() as u64,
+                parts: [
+                    header.bytes(),
+                    message.packed(),
+                    message.shared_body().map_or(&[][..], |body| body),
+                ],
+            });
+        }
+        storing.pending.clear();
+        storing.pending_durable = false;
+        for _ in 0..std::mem::take(&mut storing.paged_out) {
+            messages.release(id);
+        }
+        persistent
+    }
+
+    /// The life of an entry ends, and so what the store keeps of it.
+    #[inline]
+    pub(crate) fn end_stored(&mut self, queue: QueueId, entry: &Entry) {
+        if entry.returns.is_stored() {
+            self.journal_end(queue, entry.position);
+        }
+    }
+
+    fn journal_end(&mut self, queue: QueueId, position: Position) {
+        let Broker { queues, journal, storing, .. } = self;
+        let store = queues.get(queue).and_then(|state| state.store.as_ref());
+        let Some(number) = store.and_then(|store| store.number) else { return };
+        // One that goes before it was journaled never gets there.
+        let here = |it: &Reference| (it.queue, it.position) == (number, position);
+        if let Some(at) = storing.pending.iter().rposition(here) {
+            storing.pending.remove(at);
+            storing.pending_durable &= !storing.pending.is_empty();
+        } else if let Some(journal) = journal {
+            journal.acknowledged(number, position, position);
+        }
+    }
+
+    /// Journals the end of all that was ready in a queue: of these entries and of what was paged
+    /// out.
+    pub(crate) fn journal_purge(&mut self, queue: QueueId, mut positions: Vec<Position>) {
+        let Broker { queues, journal, .. } = self;
+        let state = &queues[queue];
+        let Some(store) = &state.store else { return };
+        let (Some(number), Some(journal)) = (store.number, journal) else { return };
+        positions.sort_unstable();
+        for run in positions.chunk_by(|one, next| one + 1 == *next) {
+            if let (Some(&first), Some(&last)) = (run.first(), run.last()) {
+                journal.acknowledged(number, first, last);
+            }
+        }
+        if let Some(from) = store.paging.from() {
+            journal.acknowledged(number, from, state.next_position - 1);
+        }
+    }
+
+    /// A message came back to a queue that counts how often.
+    pub(crate) fn journal_return(&mut self, queue: QueueId, entry: &Entry) {
+        let store = self.queues.get(queue).and_then(|state| state.store.as_ref());
+        let number = store.and_then(|store| store.number);
+        if let (Some(number), Some(journal)) = (number, &mut self.journal) {
+            journal.returned(number, entry.position, entry.returns.to_journal());
+        }
+    }
+}
+
+impl QueueStore {
+    pub(crate) fn new(keeps: bool, may_page: bool) -> QueueStore {
+        QueueStore { keeps, paging: Paging::new(may_page), ..QueueStore::default() }
+    }
+}
+
+impl Queue {
+    /// Whether its tail may wait in the store.
+    pub(crate) fn may_page(&self) -> bool {
+        self.settings.as_ref().is_none_or(|settings| settings.max_priority == 0)
     }
 }

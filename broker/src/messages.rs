@@ -24,6 +24,7 @@ impl MessageId {
 pub(crate) struct Stored {
     pub(crate) id: MessageId,
     pub(crate) priority: u8,
+    pub(crate) persistent: bool,
     /// Of the body.
     pub(crate) bytes: u64,
     /// The message's own time to live in milliseconds.
@@ -108,6 +109,7 @@ impl Messages {
         Stored {
             id,
             priority: message.priority(),
+            persistent: message.persistent(),
             bytes: message.body().len() as u64,
             ttl: message.ttl(),
         }

@@ -4,6 +4,7 @@
 //! the limit of a queue that drops its head.
 
 use crate::arguments::{Overflow, Settings};
+use crate::backlog::Entry;
 use crate::broker::Broker;
 use crate::dead_letter::Reason;
 use crate::ids::QueueId;
@@ -23,7 +24,8 @@ impl Broker {
         }
         if overflow == Overflow::RejectPublishDeadLetter {
             self.messages.retain(stored.id);
-            self.give_up(queue, stored.id, Reason::MaxLength);
+            let entry = Entry::outside(stored.id);
+            self.give_up(queue, entry, Reason::MaxLength);
         }
         true
     }
@@ -35,8 +37,11 @@ impl Broker {
             && settings.overflow == Overflow::DropHead
             && state.is_over(settings, 0, 0)
         {
+            if state.is_blocked_by_paging() {
+                return self.want_head(queue);
+            }
             let Some(entry) = self.take_ready(queue) else { return };
-            self.give_up(queue, entry.message, Reason::MaxLength);
+            self.give_up(queue, entry, Reason::MaxLength);
         }
     }
 }
@@ -44,7 +49,7 @@ impl Broker {
 impl Queue {
     /// Whether `more` messages of `bytes` together would be over a limit.
     fn is_over(&self, settings: &Settings, more: u64, bytes: u64) -> bool {
-        settings.max_length.is_some_and(|limit| self.ready.len() as u64 + more > limit)
-            || settings.max_length_bytes.is_some_and(|limit| self.ready.bytes() + bytes > limit)
+        settings.max_length.is_some_and(|limit| self.ready_count() as u64 + more > limit)
+            || settings.max_length_bytes.is_some_and(|limit| self.ready_bytes() + bytes > limit)
     }
 }

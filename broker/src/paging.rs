@@ -7,9 +7,14 @@
 
 use bytes::Bytes;
 
+use crate::backlog::{Entry, NEVER};
 use crate::broker::Broker;
 use crate::ids::QueueId;
 use crate::journal::{Position, QueueNumber};
+use crate::messages::Stored;
+use crate::payload::Unpacked;
+use crate::queue::Queue;
+use crate::returns::Returns;
 
 /// Messages that the broker wants from the store, oldest first.
 ///
@@ -45,19 +50,198 @@ pub struct LoadedMessage {
     pub payload: Bytes,
 }
 
+/// The part of a queue that is only in the store.
 #[derive(Default)]
 pub(crate) struct Paging {
-    /// Messages that are only in the store, and the bytes of their bodies.
-    pub(crate) count: usize,
-    pub(crate) bytes: u64,
+    /// The queue may page out. One with priorities may not, since what goes next may be anywhere
+    /// in it; when it is restored all of it is loaded before any of it goes out.
+    allowed: bool,
+    /// Ready messages that are not in memory, and the bytes of their bodies.
+    count: usize,
+    bytes: u64,
+    /// All of them are at this position or after it, and nothing else of the queue is.
+    from: Position,
+    under_way: Option<UnderWay>,
+    /// It is in the broker's list of queues that want a load.
+    listed: bool,
+    /// Somebody waits for the head.
+    wanted: bool,
+    /// What is at the head is known, and so whether it expires.
+    known: bool,
+}
+
+/// A load that was asked for.
+struct UnderWay {
+    id: u64,
+    /// Positions from here on were given after it.
+    end: Position,
+    /// What was paged out after it.
+    count: usize,
+    bytes: u64,
+}
+
+impl Paging {
+    pub(crate) fn new(allowed: bool) -> Paging {
+        Paging { allowed, known: true, ..Paging::default() }
+    }
+
+    pub(crate) fn restored(allowed: bool, count: usize, bytes: u64) -> Paging {
+        Paging { allowed, count, bytes, ..Paging::default() }
+    }
+
+    /// Where they begin, if there are any.
+    pub(crate) fn from(&self) -> Option<Position> {
+        (self.count > 0).then_some(self.from)
+    }
+
+    /// Whether what goes next cannot be known before more is loaded.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.count > 0 && !self.allowed
+    }
+
+    /// Forgets them, and the load that is under way.
+    pub(crate) fn clear(&mut self) {
+        (self.count, self.bytes) = (0, 0);
+        (self.under_way, self.wanted, self.known) = (None, false, true);
+    }
+
+    fn add(&mut self, position: Position, bytes: u64) {
+        if self.count == 0 {
+            self.from = position;
+        }
+        self.count += 1;
+        self.bytes += bytes;
+        if let Some(load) = &mut self.under_way {
+            load.count += 1;
+            load.bytes += bytes;
+        }
+    }
+
+    /// One of them has been loaded. What the store counted may be off if it is damaged.
+    fn take(&mut self, position: Position, bytes: u64) {
+        self.from = position + 1;
+        self.count = self.count.saturating_sub(1);
+        self.bytes = match self.count {
+            0 => 0,
+            _ => self.bytes.saturating_sub(bytes),
+        };
+    }
+}
+
+impl Queue {
+    /// Ready messages, those in the store included.
+    #[inline]
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready.len() + self.store.as_ref().map_or(0, |store| store.paging.count)
+    }
+
+    /// The bytes of their bodies.
+    #[inline]
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.ready.bytes() + self.store.as_ref().map_or(0, |store| store.paging.bytes)
+    }
+
+    /// Whether its next message, if it has any, must be fetched from the store first.
+    #[inline]
+    pub(crate) fn is_paged(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.paging.count > 0)
+    }
+
+    /// Whether what goes next is not in memory.
+    pub(crate) fn is_blocked_by_paging(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.paging.is_incomplete())
+            || self.ready.is_empty() && self.is_paged()
+    }
+
+    /// Whether it cannot deliver, for all that it has ready.
+    #[inline]
+    pub(crate) fn is_blocked(&self) -> bool {
+        let blocked =
+            |store: &crate::journal::QueueStore| store.lease.waits || store.paging.is_incomplete();
+        self.store.as_deref().is_some_and(blocked)
+    }
 }
 
 impl Broker {
+    /// Whether a new message of this queue goes to the store only.
+    pub(crate) fn pages_out(&self, queue: QueueId, bytes: u64) -> bool {
+        let state = &self.queues[queue];
+        let Some(store) = &state.store else { return false };
+        let full = state.ready.len() >= self.config.page_messages.max(1)
+            || state.ready.bytes() + bytes > self.config.page_bytes && !state.ready.is_empty();
+        store.paging.count > 0 || full && store.paging.allowed
+    }
+
+    /// Counts a new message that is kept in the store only, where the caller has it journaled.
+    pub(crate) fn page_out(&mut self, queue: QueueId, entry: Entry, stored: &Stored) {
+        let state = &mut self.queues[queue];
+        state.may_expire |= entry.expires != NEVER;
+        if let Some(store) = &mut state.store {
+            store.paging.add(entry.position, stored.bytes);
+        }
+        self.storing.paged_out += 1;
+        self.drop_head(queue);
+        self.want_load(queue);
+    }
+
+    /// Lists a queue whose head is short, and that somebody uses, for a load.
+    pub(crate) fn want_load(&mut self, queue: QueueId) {
+        let Some(state) = self.queues.get_mut(queue) else { return };
+        let Some(store) = &mut state.store else { return };
+        let paging = &mut store.paging;
+        if paging.count == 0 || paging.listed || paging.under_way.is_some() {
+            return;
+        }
+        let short = state.ready.len() < self.config.page_messages.div_ceil(2)
+            && state.ready.bytes() < self.config.page_bytes.div_ceil(2);
+        let empty = state.ready.is_empty();
+        let used = !state.consumers.is_empty() || paging.wanted;
+        let may_expire = state.may_expire || !paging.known;
+        if (short || empty) && used || empty && may_expire || !paging.allowed {
+            paging.listed = true;
+            self.storing.wanting.push_back(queue);
+        }
+    }
+
+    /// Somebody waits for the head of a queue of which a part is in the store.
+    pub(crate) fn want_head(&mut self, queue: QueueId) {
+        if let Some(store) = self.queues.get_mut(queue).and_then(|state| state.store.as_mut()) {
+            store.paging.wanted = true;
+            self.want_load(queue);
+        }
+    }
+
     /// The next load that a queue wants; `None` if there is none now. Asked after every call that
     /// may have taken messages out of queues, and after the outbox was drained. Several may be
     /// under way at once, for different queues.
     pub fn next_load(&mut self) -> Option<Load> {
-        None
+        loop {
+            let of = self.storing.wanting.pop_front()?;
+            let Some(state) = self.queues.get_mut(of) else { continue };
+            let Some(store) = &mut state.store else { continue };
+            let (paging, Some(number)) = (&mut store.paging, store.number) else { continue };
+            paging.listed = false;
+            if paging.count == 0 || paging.under_way.is_some() {
+                continue;
+            }
+            self.storing.last_load += 1;
+            let id = self.storing.last_load;
+            paging.under_way = Some(UnderWay { id, end: state.next_position, count: 0, bytes: 0 });
+            let room = self.config.page_messages.saturating_sub(state.ready.len()).max(1);
+            let bytes = self.config.page_bytes.saturating_sub(state.ready.bytes()).max(1);
+            // Only to know whether the head expires, one will do.
+            let peek = !paging.known
+                && paging.allowed
+                && !(paging.wanted || state.may_expire || !state.consumers.is_empty());
+            return Some(Load {
+                queue: number,
+                from: paging.from,
+                max_messages: if peek { 1 } else { room },
+                max_octets: usize::try_from(bytes).unwrap_or(usize::MAX),
+                id,
+                of,
+            });
+        }
     }
 
     /// Answers a load; fewer messages than wanted are no harm, but none means that the store has
@@ -69,7 +253,61 @@ impl Broker {
         load: &Load,
         messages: impl IntoIterator<Item = LoadedMessage>,
     ) -> usize {
-        let _ = (load, messages.into_iter());
-        0
+        let queue = load.of;
+        let Some(paging) = self.paging_mut(queue) else { return 0 };
+        let Some(under_way) = paging.under_way.take_if(|it| it.id == load.id) else { return 0 };
+        (paging.wanted, paging.known) = (false, true);
+        let from = paging.from;
+        let mut unread = 0;
+        for message in messages {
+            unread += usize::from(!self.take_loaded(queue, message));
+        }
+        if let Some(paging) = self.paging_mut(queue)
+            && paging.from == from
+        {
+            paging.from = under_way.end;
+            (paging.count, paging.bytes) = (under_way.count, under_way.bytes);
+        }
+        self.drop_expired(queue);
+        self.set_alarm(queue);
+        self.overfull.push(queue);
+        self.want_load(queue);
+        self.schedule(queue);
+        self.finish();
+        unread
+    }
+
+    /// Puts a message from the store at the end of those in memory; false if it cannot be read.
+    fn take_loaded(&mut self, queue: QueueId, loaded: LoadedMessage) -> bool {
+        let LoadedMessage { position, expires, returns, payload } = loaded;
+        let expires = self.instant_of(expires);
+        let state = &mut self.queues[queue];
+        let next_position = state.next_position;
+        let Some(store) = &mut state.store else { return false };
+        if !(store.paging.from..next_position).contains(&position) {
+            return false;
+        }
+        let Some(message) = Unpacked::read(&payload) else {
+            store.paging.take(position, 0);
+            return false;
+        };
+        let (publish, ttl) = (message.publish(), message.ttl);
+        let bytes = publish.body.as_slice().len() as u64;
+        store.paging.take(position, bytes);
+        let mut returns = Returns::from_journal(returns);
+        if store.lease.was_seen(position) {
+            returns = returns.seen();
+        }
+        let id = self.messages.insert(&publish, ttl, 1);
+        let entry = Entry { position, expires, message: id, returns };
+        let priority = state.level_of(publish.properties.priority);
+        state.ready.push(entry, priority, bytes);
+        state.may_expire |= expires != NEVER;
+        true
+    }
+
+    fn paging_mut(&mut self, queue: QueueId) -> Option<&mut Paging> {
+        let store = self.queues.get_mut(queue)?.store.as_mut()?;
+        Some(&mut store.paging)
     }
 }

@@ -4,12 +4,14 @@ use crate::access::Access;
 use crate::backlog::{Entry, NEVER};
 use crate::broker::Broker;
 use crate::channel::Mode;
+use crate::delivery::Fed;
 use crate::error::{Result, access_refused, not_implemented, precondition_failed, text};
 use crate::ids::{ChannelId, ExchangeId, QueueId};
 use crate::message::{Properties, Publish};
 use crate::messages::{MessageId, Stored};
 use crate::queue::Queue;
 use crate::reply_to::is_reply;
+use crate::returns::Returns;
 use crate::routing::LazyHeaders;
 
 impl Broker {
@@ -68,22 +70,21 @@ impl Broker {
         let stored = Stored {
             id: self.messages.insert(publish, ttl, queues.len() as u32),
             priority: publish.properties.priority,
+            persistent: publish.properties.persistent,
             bytes: publish.body.as_slice().len() as u64,
             ttl,
         };
-        let (mut must_store, mut refused) = (false, false);
+        let mut refused = false;
         for &queue in &queues {
             if self.refuses(queue, &stored) {
                 self.messages.release(stored.id);
                 refused = true;
                 continue;
             }
-            if publish.properties.persistent {
-                must_store |= self.queues[queue].durable;
-            }
             self.enqueue(queue, &stored);
         }
         self.scratch.queues = queues;
+        let must_store = self.journal_message(stored.id);
         self.confirm(channel, refused, must_store);
         if !self.letters.is_empty() {
             self.finish();
@@ -92,7 +93,8 @@ impl Broker {
     }
 
     /// Puts a message, of which the caller hands over one reference, into a queue, or straight
-    /// into the hands of a consumer who waits.
+    /// into the hands of a consumer who waits. Once all its queues have had it, the caller calls
+    /// [`journal_message`](Self::journal_message).
     #[inline]
     pub(crate) fn enqueue(&mut self, queue: QueueId, stored: &Stored) {
         let room = self.outbox.has_room(&self.config);
@@ -100,16 +102,35 @@ impl Broker {
         let position = state.next_position;
         state.next_position += 1;
         let has_settings = state.settings.is_some();
-        let may_be_given = state.ready.is_empty() && !state.ring.is_empty();
+        let keeps = stored.persistent && state.store.as_ref().is_some_and(|store| store.keeps);
+        let may_be_given = state.ready.is_empty() && !state.ring.is_empty() && !state.is_paged();
         let expires = match has_settings || stored.ttl.is_some() {
             true => self.expiry_of(queue, stored.ttl),
             false => NEVER,
         };
-        let entry = Entry { position, expires, message: stored.id, returns: 0 };
-        if may_be_given && (has_settings || room) && self.feed(queue, entry, stored.bytes) {
-            return;
+        let mut entry =
+            Entry { position, expires, message: stored.id, returns: Returns::default() };
+        if keeps {
+            entry.returns = entry.returns.stored();
         }
-        self.keep(queue, entry, stored);
+        if may_be_given && (has_settings || room) {
+            match self.feed(queue, entry, stored.bytes) {
+                Fed::Nobody => {}
+                Fed::Held if keeps => {
+                    self.lease_new(queue, position);
+                    return self.refer(queue, &entry);
+                }
+                Fed::Held | Fed::Sent => return,
+            }
+        }
+        let pages_out = self.journal.is_some() && self.pages_out(queue, stored.bytes);
+        if keeps || pages_out {
+            self.refer(queue, &entry);
+        }
+        match pages_out {
+            true => self.page_out(queue, entry, stored),
+            false => self.keep(queue, entry, stored),
+        }
     }
 
     fn keep(&mut self, queue: QueueId, entry: Entry, stored: &Stored) {

@@ -56,6 +56,11 @@ impl Ready {
         levels.flat_map(Backlog::into_entries)
     }
 
+    /// The same, left where they are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        std::iter::once(&self.base).chain(&self.higher).flat_map(Backlog::iter)
+    }
+
     /// Accounts for the bytes of an entry taken.
     pub(crate) fn took(&mut self, bytes: u64) {
         self.bytes -= bytes;

@@ -117,12 +117,13 @@ mod tests {
     use crate::backlog::NEVER;
     use crate::ids::Slots;
     use crate::messages::Messages;
+    use crate::returns::Returns;
 
     fn list(tags: impl IntoIterator<Item = u64>) -> UnackedList {
         let queue = Slots::<QueueId, ()>::new().insert(());
         let publish = crate::message::Publish::new(b"", b"", b"");
         let message = Messages::default().insert(&publish, None, 1);
-        let entry = Entry { position: 0, expires: NEVER, message, returns: 0 };
+        let entry = Entry { position: 0, expires: NEVER, message, returns: Returns::default() };
         let mut list = UnackedList::default();
         tags.into_iter().for_each(|tag| list.push(Unacked { tag, entry, queue, consumer: None }));
         list

@@ -56,6 +56,9 @@ impl PropertyCodec for ListCodec {
     }
 }
 
+/// When the stories begin, for the wall clock.
+const EPOCH: Duration = Duration::from_secs(1_600_000_000);
+
 /// A broker, its codec, and the connections opened so far.
 pub(crate) struct House {
     pub(crate) broker: Broker,
@@ -74,7 +77,10 @@ impl House {
     }
 
     pub(crate) fn with(config: Config) -> House {
-        let codec = ListCodec::default();
+        House::with_codec(config, ListCodec::default())
+    }
+
+    pub(crate) fn with_codec(config: Config, codec: ListCodec) -> House {
         let mut seed = 0_u8;
         let entropy = move |bytes: &mut [u8]| {
             for byte in bytes {
@@ -281,6 +287,7 @@ impl House {
 
     pub(crate) fn advance(&mut self, milliseconds: u64) {
         self.now += Duration::from_millis(milliseconds);
+        self.broker.set_wall_clock(EPOCH + self.now);
         self.broker.tick(self.now);
     }
 
