@@ -3,6 +3,7 @@
 //! Deliveries and fetched messages share one row of tags on their channel, from 1 on.
 
 use crate::access::Access;
+use crate::backlog::NEVER;
 use crate::broker::Broker;
 use crate::channel::Mode;
 use crate::consumer::Place;
@@ -230,6 +231,8 @@ impl Broker {
         let counts_stored = queue.is_quorum() && entry.returns.is_stored();
         let priority = queue.level_of(priority);
         queue.ready.put_back(entry, priority, bytes);
+        // One that went straight to a consumer has been in no list so far.
+        queue.may_expire |= entry.expires != NEVER;
         let queue_has_limits = queue.settings.is_some();
         if queue.may_expire {
             self.set_alarm(unacked.queue);

@@ -494,3 +494,18 @@ fn what_is_rejected_without_a_dead_letter_exchange_is_gone() {
     house.drain();
     assert_eq!((house.counts(channel, "q"), house.broker.totals().messages), ((0, 0), 0));
 }
+
+#[test]
+fn a_message_that_went_straight_to_a_consumer_expires_when_it_has_come_back() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.consume(channel, "q", "t");
+    house.publish_with(channel, ("", "q", "m"), expiring(100), |_| {}).expect("published");
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 m"]);
+    house.broker.cancel(channel, b"t").expect("cancelled");
+    house.broker.nack(channel, 1, false, true).expect("outstanding");
+    assert_eq!(house.counts(channel, "q"), (1, 0));
+    house.advance(100);
+    assert_eq!(house.counts(channel, "q"), (0, 0));
+}

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod calls;
 pub(crate) mod store;
 
 use std::sync::{Arc, Mutex};

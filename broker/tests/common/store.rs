@@ -354,6 +354,12 @@ impl House {
         house
     }
 
+    /// The same with nothing lost.
+    pub(crate) fn restored_all(&mut self, config: Config) -> House {
+        let all = self.journaled();
+        self.restored(all, config)
+    }
+
     pub(crate) fn store(&mut self) -> &mut Store {
         self.broker.journal_mut().expect("it has one")
     }
