@@ -83,7 +83,7 @@ impl Broker {
         if self.queues[queue].is_paged() {
             self.want_head(queue);
         }
-        if self.must_wait(queue) {
+        if self.queues[queue].store.is_some() && self.must_wait(queue) {
             return Ok(Fetch::Loading);
         }
         let Some(entry) = self.take_ready(queue) else {

@@ -149,6 +149,7 @@ impl Broker {
 
     /// The message at hand is to be kept under this entry. The caller has it journaled with
     /// [`journal_message`](Self::journal_message) once it has been to all its queues.
+    #[inline(never)]
     pub(crate) fn refer(&mut self, queue: QueueId, entry: &Entry) {
         let number = self.number_of(queue);
         let expires = self.wall_clock_of(entry.expires);
@@ -162,6 +163,7 @@ impl Broker {
         !self.storing.pending.is_empty() && self.journal_pending(id)
     }
 
+    #[inline(never)]
     fn journal_pending(&mut self, id: MessageId) -> bool {
         let Broker { journal, storing, messages, .. } = self;
         let message = messages.get(id);
@@ -195,6 +197,7 @@ impl Broker {
         }
     }
 
+    #[inline(never)]
     fn journal_end(&mut self, queue: QueueId, position: Position) {
         let Broker { queues, journal, storing, .. } = self;
         let store = queues.get(queue).and_then(|state| state.store.as_ref());

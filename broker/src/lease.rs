@@ -54,7 +54,7 @@ impl Lease {
 impl Broker {
     /// A persistent message of a durable queue goes out at once, under this position, and is
     /// journaled after this.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn lease_new(&mut self, queue: QueueId, position: Position) {
         let ahead = self.config.lease;
         let Some(store) = &mut self.queues[queue].store else { return };
@@ -68,6 +68,7 @@ impl Broker {
 
     /// Whether the message that goes next must wait for the store: until it is loaded, or a lease
     /// for it is stored. Journals the leases that it takes.
+    #[inline(never)]
     pub(crate) fn must_wait(&mut self, queue: QueueId) -> bool {
         let state = &self.queues[queue];
         let Some(store) = &state.store else { return false };

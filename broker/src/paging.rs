@@ -163,8 +163,21 @@ impl Queue {
 }
 
 impl Broker {
-    /// Whether a new message of this queue goes to the store only.
-    pub(crate) fn pages_out(&self, queue: QueueId, bytes: u64) -> bool {
+    /// Has a new message that waits in this queue journaled if it must be; true if it is kept in
+    /// the store only.
+    #[inline(never)] // without a journal the hot path must stay small
+    pub(crate) fn keep_stored(&mut self, queue: QueueId, entry: &Entry, stored: &Stored) -> bool {
+        let pages_out = self.pages_out(queue, stored.bytes);
+        if pages_out || entry.returns.is_stored() {
+            self.refer(queue, entry);
+        }
+        if pages_out {
+            self.page_out(queue, entry, stored);
+        }
+        pages_out
+    }
+
+    fn pages_out(&self, queue: QueueId, bytes: u64) -> bool {
         let state = &self.queues[queue];
         let Some(store) = &state.store else { return false };
         let full = state.ready.len() >= self.config.page_messages.max(1)
@@ -172,8 +185,7 @@ impl Broker {
         store.paging.count > 0 || full && store.paging.allowed
     }
 
-    /// Counts a new message that is kept in the store only, where the caller has it journaled.
-    pub(crate) fn page_out(&mut self, queue: QueueId, entry: Entry, stored: &Stored) {
+    fn page_out(&mut self, queue: QueueId, entry: &Entry, stored: &Stored) {
         let state = &mut self.queues[queue];
         state.may_expire |= entry.expires != NEVER;
         if let Some(store) = &mut state.store {
@@ -185,6 +197,7 @@ impl Broker {
     }
 
     /// Lists a queue whose head is short, and that somebody uses, for a load.
+    #[inline(never)]
     pub(crate) fn want_load(&mut self, queue: QueueId) {
         let Some(state) = self.queues.get_mut(queue) else { return };
         let Some(store) = &mut state.store else { return };

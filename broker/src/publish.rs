@@ -123,13 +123,8 @@ impl Broker {
                 Fed::Held | Fed::Sent => return,
             }
         }
-        let pages_out = self.journal.is_some() && self.pages_out(queue, stored.bytes);
-        if keeps || pages_out {
-            self.refer(queue, &entry);
-        }
-        match pages_out {
-            true => self.page_out(queue, entry, stored),
-            false => self.keep(queue, entry, stored),
+        if self.journal.is_none() || !self.keep_stored(queue, &entry, stored) {
+            self.keep(queue, entry, stored);
         }
     }
 

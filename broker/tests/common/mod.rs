@@ -4,6 +4,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod store;
+pub(crate) mod stories;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
