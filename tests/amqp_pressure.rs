@@ -129,7 +129,9 @@ fn body(number: usize) -> Vec<u8> {
 }
 
 fn start(memory_limit: &str) -> Server {
-    Server::start(&["amqp", "--listen", "127.0.0.1:0", "--memory-limit", memory_limit], 1)
+    // With a store a long queue would wait there, and need no memory.
+    let limit = ["--memory", "--memory-limit", memory_limit];
+    Server::start(&[&["amqp", "--listen", "127.0.0.1:0"], &limit[..]].concat(), 1)
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn a_mistake_in_the_definitions_is_one_line_with_its_place_and_nothing_starts() 
     ] {
         let file = Scratch::new("bad", json);
         let output = Command::new(env!("CARGO_BIN_EXE_ropewalk"))
-            .args(["amqp", "--listen", "127.0.0.1:0", "--definitions", file.path()])
+            .args(["amqp", "--memory", "--listen", "127.0.0.1:0", "--definitions", file.path()])
             .output()
             .expect("the binary was built for this test");
         assert_eq!(output.status.code(), Some(1));

@@ -9,8 +9,12 @@ use std::process::Command;
 use support::Server;
 
 fn ropewalk(arguments: &[&str]) -> std::process::Output {
+    let home = support::scratch("home");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
-    command.args(arguments).output().expect("the binary was built for this test")
+    command.args(arguments).env("XDG_DATA_HOME", &home);
+    let output = command.output().expect("the binary was built for this test");
+    let _ = std::fs::remove_dir_all(home);
+    output
 }
 
 fn roundtrip(server: &Server, sent: &[u8], length: usize) -> Vec<u8> {

@@ -93,13 +93,20 @@ fn every_link_to_a_file_finds_it() {
     }
 }
 
-/// Files of the reactor that the guide speaks of are there under that name.
+/// Files of the reactor and the store that the guide speaks of are there under that name.
 #[test]
 fn every_source_file_that_is_named_exists() {
     for (page, text) in pages() {
         for name in text.split('`').skip(1).step_by(2) {
             if name.ends_with(".rs") && !name.contains(' ') && name != "*.rs" {
-                let places = ["", "reactor/src/", "protocols/line/src/", "examples/", "tests/"];
+                let places = [
+                    "",
+                    "reactor/src/",
+                    "store/src/",
+                    "protocols/line/src/",
+                    "examples/",
+                    "tests/",
+                ];
                 let found = places.iter().any(|place| root().join(place).join(name).exists());
                 assert!(found, "{}: {name}", page.display());
             }

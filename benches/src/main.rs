@@ -11,6 +11,7 @@ mod machine;
 mod report;
 mod servers;
 mod settings;
+mod store;
 mod sys;
 mod throughput;
 mod timers;
@@ -30,12 +31,13 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(())
         }
-        // The two that we start ourselves.
+        // Those that we start ourselves.
         Some("serve") => arguments.nth(1).map_or(Ok(()), |name| {
             sys::raise_descriptor_limit()?;
             servers::serve(&name)
         }),
         Some("timers-of") => timers::in_this_process(&arguments.skip(1).collect::<Vec<_>>()),
+        Some("store-of") => store::in_this_process(&arguments.skip(1).collect::<Vec<_>>()),
         _ => {
             let cores = sys::allowed_cores();
             match Settings::parse(arguments, &cores) {
@@ -80,6 +82,11 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 let idle = idle::measure(settings, descriptors)?;
                 idle.print();
                 ("idle", json!(idle))
+            }
+            Suite::Store => {
+                let store = store::measure(settings)?;
+                store.print();
+                ("store", json!(store))
             }
             Suite::Timers => {
                 let timers = timers::measure(settings)?;

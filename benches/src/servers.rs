@@ -1,6 +1,7 @@
 //! The servers that are measured. Each runs in a process of its own, on one core, says where
 //! it listens, and then serves until it is killed.
 
+mod amqp_epoll;
 mod amqp_rabbitmq;
 mod amqp_ropewalk;
 mod echo_epoll;
@@ -57,6 +58,11 @@ pub(crate) const HTTP: &[Contender] = &[
 /// The first one is what the others are compared with.
 pub(crate) const AMQP: &[Contender] = &[
     Contender { name: "amqp-rabbitmq", what: "RabbitMQ, one scheduler", run: amqp_rabbitmq::run },
+    Contender {
+        name: "amqp-epoll",
+        what: "a bare loop that stores and routes nothing: the limit",
+        run: amqp_epoll::run,
+    },
     Contender { name: "amqp-ropewalk", what: "Ropewalk", run: amqp_ropewalk::run },
 ];
 

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|http|idle|timers|amqp|all] [options]
+usage: ropewalk-bench [echo|http|idle|timers|amqp|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
   amqp     a message queue: one to one, fan-out, confirms, acknowledgements, topics, memory
+  store    a message log: appending and acknowledging with syncs, restart with a million messages
   all      all of these (the default)
 
   --rounds N      alternating runs of each server (8)
@@ -18,7 +19,7 @@ usage: ropewalk-bench [echo|http|idle|timers|amqp|all] [options]
   --server-core N, --load-core N
                   which cores (the last and the first allowed)
   --only A,B,…    only these contenders, and the first, which is the measure
-  --shapes A,B,…  of amqp, only the shapes whose names contain one of these
+  --shapes A,B,…  of amqp and store, only the shapes whose names contain one of these
   --json FILE     the same figures, all runs of them, as JSON
   --quick         a smoke run of some seconds: its figures mean nothing
 ";
@@ -30,10 +31,12 @@ pub(crate) struct Settings {
     pub(crate) duration: Duration,
     pub(crate) idle_connections: usize,
     pub(crate) timers: usize,
+    /// That a store holds when it is opened.
+    pub(crate) stored_messages: u64,
     pub(crate) server_core: Option<usize>,
     pub(crate) load_core: Option<usize>,
     pub(crate) only: Option<Vec<String>>,
-    /// Of the suite `amqp`.
+    /// Of the suites `amqp` and `store`.
     pub(crate) shapes: Option<Vec<String>>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) quick: bool,
@@ -46,9 +49,11 @@ pub(crate) enum Suite {
     Idle,
     Timers,
     Amqp,
+    Store,
 }
 
-const ALL: [Suite; 5] = [Suite::Echo, Suite::Http, Suite::Idle, Suite::Timers, Suite::Amqp];
+const ALL: [Suite; 6] =
+    [Suite::Echo, Suite::Http, Suite::Idle, Suite::Timers, Suite::Amqp, Suite::Store];
 
 impl Settings {
     /// Reads the arguments; `cores` are those that we may run on. `Err` is for the user.
@@ -65,6 +70,7 @@ impl Settings {
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),
                 "amqp" => settings.suites.push(Suite::Amqp),
+                "store" => settings.suites.push(Suite::Store),
                 "all" => settings.suites.extend(ALL),
                 "--quick" => settings.make_quick(),
                 "--rounds" => settings.rounds = number::<usize>(&value()?)?.max(1),
@@ -103,6 +109,7 @@ impl Settings {
             duration: Duration::from_secs(1),
             idle_connections: 10_000,
             timers: 1_000_000,
+            stored_messages: 1_000_000,
             server_core: last,
             load_core: first,
             only: None,
@@ -119,6 +126,7 @@ impl Settings {
         self.duration = Duration::from_millis(100);
         self.idle_connections = 200;
         self.timers = 10_000;
+        self.stored_messages = 10_000;
     }
 
     /// Whether a contender takes part; the first always does, being the measure.

@@ -3,6 +3,7 @@
 //! Deliveries and fetched messages share one row of tags on their channel, from 1 on.
 
 use crate::access::Access;
+use crate::backlog::NEVER;
 use crate::broker::Broker;
 use crate::channel::Mode;
 use crate::consumer::Place;
@@ -19,13 +20,35 @@ pub struct Fetched<'a> {
     pub delivery_tag: u64,
     /// Whether it was handed out before and came back.
     pub redelivered: bool,
-    /// How often it came back, if it is from a quorum queue, whose messages say so in their
+    /// How often it came back, 0 too, if it is from a quorum queue, whose messages say so in their
     /// `x-delivery-count` header.
     pub delivery_count: Option<u32>,
     /// How many messages are still ready in the queue.
     pub message_count: usize,
     /// The message.
     pub message: &'a Message,
+}
+
+/// What [`Broker::get`] found.
+#[derive(Debug)]
+pub enum Fetch<'a> {
+    /// The first ready message.
+    Message(Fetched<'a>),
+    /// The queue is empty (`basic.get-empty`).
+    Empty,
+    /// The first message is in the store, or what must be known of it is not stored yet: ask
+    /// again after the next [`Broker::loaded`] or [`Broker::stored`]. Only with a journal.
+    Loading,
+}
+
+impl<'a> Fetch<'a> {
+    /// The message, if there is one now.
+    pub fn message(self) -> Option<Fetched<'a>> {
+        match self {
+            Fetch::Message(fetched) => Some(fetched),
+            Fetch::Empty | Fetch::Loading => None,
+        }
+    }
 }
 
 /// What a client makes of a delivery.
@@ -39,15 +62,9 @@ pub(crate) enum Fate {
 }
 
 impl Broker {
-    /// Fetches the first ready message of a queue, `None` if there is none (`basic.get`).
-    /// Prefetch limits do not apply. `RESOURCE_LOCKED` for a quorum queue with a single active
-    /// consumer, as in RabbitMQ.
-    pub fn get(
-        &mut self,
-        channel: ChannelId,
-        queue: &[u8],
-        no_ack: bool,
-    ) -> Result<Option<Fetched<'_>>> {
+    /// Fetches the first ready message of a queue (`basic.get`). Prefetch limits do not apply.
+    /// `RESOURCE_LOCKED` for a quorum queue with a single active consumer, as in RabbitMQ.
+    pub fn get(&mut self, channel: ChannelId, queue: &[u8], no_ack: bool) -> Result<Fetch<'_>> {
         let queue = self.use_queue(channel, queue, Access::Read)?;
         let state = &self.queues[queue];
         if state.is_quorum() && state.feeds_one() {
@@ -63,7 +80,16 @@ impl Broker {
         self.touch(queue);
         self.drop_expired(queue);
         self.send_letters();
-        let Some(entry) = self.take_ready(queue) else { return Ok(None) };
+        if self.queues[queue].is_paged() {
+            self.want_head(queue);
+        }
+        if self.queues[queue].store.is_some() && self.must_wait(queue) {
+            return Ok(Fetch::Loading);
+        }
+        let Some(entry) = self.take_ready(queue) else {
+            let is_paged = self.queues[queue].is_paged();
+            return Ok(if is_paged { Fetch::Loading } else { Fetch::Empty });
+        };
         let state = &mut self.channels[channel];
         state.last_tag += 1;
         let tag = state.last_tag;
@@ -71,13 +97,18 @@ impl Broker {
             self.messages.retain(entry.message);
             self.queues[queue].unacked += 1;
             state.unacked.push(Unacked { tag, entry, queue, consumer: None });
+        } else {
+            self.end_stored(queue, &entry);
         }
         self.hold(entry.message);
-        Ok(Some(Fetched {
+        // What has expired behind it is not among those that are left.
+        self.drop_expired(queue);
+        self.send_letters();
+        Ok(Fetch::Message(Fetched {
             delivery_tag: tag,
-            redelivered: entry.returns > 0,
-            delivery_count: self.queues[queue].is_quorum().then_some(entry.returns),
-            message_count: self.queues[queue].ready.len(),
+            redelivered: entry.returns.redelivered(),
+            delivery_count: self.queues[queue].is_quorum().then_some(entry.returns.count()),
+            message_count: self.queues[queue].ready_count(),
             message: self.messages.get(entry.message),
         }))
     }
@@ -135,7 +166,11 @@ impl Broker {
             }
         }
         self.wake_channel(channel);
-        self.finish();
+        // Acknowledgements come in hundreds. The room that they make is filled when the outbox is
+        // drained, in one pass for all of them.
+        if fate != Fate::Acknowledged || self.journal.is_some() {
+            self.finish();
+        }
         Ok(())
     }
 
@@ -152,10 +187,13 @@ impl Broker {
     pub(crate) fn end_delivery(&mut self, channel: ChannelId, unacked: Unacked, fate: Fate) {
         self.settle(channel, &unacked);
         match fate {
-            Fate::Acknowledged => self.messages.release(unacked.entry.message),
+            Fate::Acknowledged => {
+                self.end_stored(unacked.queue, &unacked.entry);
+                self.messages.release(unacked.entry.message);
+            }
             Fate::Requeued => self.requeue(unacked),
             Fate::Rejected => {
-                self.give_up(unacked.queue, unacked.entry.message, Reason::Rejected);
+                self.give_up(unacked.queue, unacked.entry, Reason::Rejected);
             }
         }
     }
@@ -188,19 +226,29 @@ impl Broker {
             self.messages.release(entry.message);
             return;
         };
-        entry.returns = entry.returns.saturating_add(1);
-        if queue.is_over_delivery_limit(entry.returns) {
-            self.give_up(unacked.queue, entry.message, Reason::DeliveryLimit);
+        entry.returns = entry.returns.one_more();
+        if queue.is_over_delivery_limit(entry.returns.count()) {
+            self.give_up(unacked.queue, entry, Reason::DeliveryLimit);
             return;
         }
+        if let Some(store) = &mut queue.store {
+            // The new head may be one that needs no lease.
+            store.lease.waits = false;
+        }
+        let counts_stored = queue.is_quorum() && entry.returns.is_stored();
         let priority = queue.level_of(priority);
         queue.ready.put_back(entry, priority, bytes);
-        let queue_has_limits = queue.settings.is_some();
-        if queue.may_expire {
+        // It may be the first here that ever could: others went straight to a consumer.
+        queue.may_expire |= entry.expires != NEVER;
+        let may_expire = queue.may_expire;
+        if may_expire || queue.settings.is_some() {
+            self.overfull.push(unacked.queue);
+        }
+        if may_expire {
             self.set_alarm(unacked.queue);
         }
-        if queue_has_limits {
-            self.overfull.push(unacked.queue);
+        if counts_stored {
+            self.journal_return(unacked.queue, &entry);
         }
         self.schedule(unacked.queue);
     }

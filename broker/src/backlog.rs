@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
 use crate::messages::MessageId;
+use crate::returns::Returns;
 
 /// A message in a queue. It owns one reference to the message.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +18,14 @@ pub(crate) struct Entry {
     /// When it expires, in nanoseconds of the broker's clock; [`NEVER`] if it does not.
     pub(crate) expires: u64,
     pub(crate) message: MessageId,
-    /// How often it came back without being acknowledged: not zero means redelivered.
-    pub(crate) returns: u32,
+    pub(crate) returns: Returns,
+}
+
+impl Entry {
+    /// The entry of a message that no queue holds.
+    pub(crate) fn outside(message: MessageId) -> Entry {
+        Entry { position: 0, expires: NEVER, message, returns: Returns::default() }
+    }
 }
 
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -40,6 +47,11 @@ impl Backlog {
     /// All entries, in no order.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry> {
         self.ring.into_iter().chain(self.returned.into_iter().map(|Returned(entry)| entry))
+    }
+
+    /// All entries, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.ring.iter().chain(self.returned.iter().map(|Returned(entry)| entry))
     }
 
     /// Appends an entry with a position above all that were given before.
@@ -113,7 +125,7 @@ mod tests {
     use super::*;
 
     fn entry(position: u64) -> Entry {
-        Entry { position, expires: NEVER, message: MessageId::NONE, returns: 0 }
+        Entry { position, expires: NEVER, message: MessageId::NONE, returns: Returns::default() }
     }
 
     /// Takes all, each of which must have been the first before.

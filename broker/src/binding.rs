@@ -146,6 +146,7 @@ impl Broker {
             Target::Queue(queue) => self.queues[queue].bindings.push(id),
             Target::Exchange(exchange) => self.exchanges[exchange].incoming.push(id),
         }
+        self.journal_bound(id);
         Ok(())
     }
 
@@ -172,6 +173,7 @@ impl Broker {
     /// The destination goes: takes the binding out of its source, and the source with it if it
     /// lived by its bindings and this was the last.
     pub(crate) fn forget_binding_from(&mut self, id: BindingId) {
+        self.journal_unbound(id);
         let Some(binding) = self.bindings.remove(id) else { return };
         let Some(source) = self.exchanges.get_mut(binding.source) else { return };
         source.router.remove(id, &binding);
@@ -183,6 +185,7 @@ impl Broker {
 
     /// The source goes: takes the binding out of its destination.
     pub(crate) fn forget_binding_to(&mut self, id: BindingId) {
+        self.journal_unbound(id);
         let Some(binding) = self.bindings.remove(id) else { return };
         match binding.target {
             Target::Queue(queue) => {

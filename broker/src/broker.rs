@@ -15,6 +15,7 @@ use crate::expiry::Alarms;
 use crate::ids::{
     BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId, Slots, VhostId,
 };
+use crate::journal::{Journal, Storing};
 use crate::messages::Messages;
 use crate::names::{Name, NameHash, NameMap, generated};
 use crate::outbox::Outbox;
@@ -36,7 +37,7 @@ pub struct Broker {
     pub(crate) hash: NameHash,
     /// Nanoseconds of the caller's clock.
     pub(crate) now: u64,
-    /// Seconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch.
     pub(crate) wall_clock: u64,
     pub(crate) alarms: Alarms,
     /// By name, in order.
@@ -57,8 +58,10 @@ pub struct Broker {
     pub(crate) tickets: Tickets,
     /// Messages given up in this call.
     pub(crate) letters: VecDeque<Letter>,
-    /// Queues that got something back in this call and may be over their limits.
+    /// Queues that got something back in this call and may be over their limits, or it its time.
     pub(crate) overfull: Vec<QueueId>,
+    pub(crate) journal: Option<Box<dyn Journal>>,
+    pub(crate) storing: Storing,
 }
 
 impl Broker {
@@ -100,6 +103,8 @@ impl Broker {
             tickets: Tickets::default(),
             letters: VecDeque::new(),
             overfull: Vec::new(),
+            journal: None,
+            storing: Storing::default(),
         };
         broker.add_vhost(b"/");
         broker

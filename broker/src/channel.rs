@@ -91,17 +91,19 @@ impl Broker {
     }
 
     /// Sets the prefetch (`basic.qos`): for the channel as a whole if `global`, else for each
-    /// consumer made from now on. 0 is no limit. A size is `NOT_IMPLEMENTED`, as in RabbitMQ.
+    /// consumer made from now on, and then none for the channel, as in RabbitMQ. 0 is no limit. A
+    /// size is `NOT_IMPLEMENTED`.
     pub fn qos(&mut self, channel: ChannelId, size: u32, count: u16, global: bool) -> Result<()> {
         if size != 0 {
             return Err(not_implemented(format!("prefetch_size!=0 ({size})")));
         }
         let state = self.channel_mut(channel)?;
-        if !global {
+        if global {
+            state.shared_prefetch = count.into();
+        } else {
             state.consumer_prefetch = count.into();
-            return Ok(());
+            state.shared_prefetch = 0;
         }
-        state.shared_prefetch = count.into();
         self.wake_channel(channel);
         self.finish();
         Ok(())

@@ -17,9 +17,17 @@ pub struct Config {
     pub pass_deliveries: usize,
     /// The same in bytes of bodies. 256 KiB: four times the usual high-water mark of a connection.
     pub pass_bytes: u64,
-    /// Whether a confirm for a persistent message in a durable queue waits for
-    /// [`Broker::stored`](crate::Broker::stored). Off, it goes out once the message is queued.
-    pub confirm_after_store: bool,
+    /// The most ready messages of a queue in memory, if there is a journal: what comes after
+    /// them waits in the store. 4,096: some 500 KiB of them without their bytes.
+    pub page_messages: usize,
+    /// The same in bytes of bodies. 8 MiB. At least one message is in memory, however large.
+    pub page_bytes: u64,
+    /// How many messages ahead of a delivery a queue leases: after a crash so many may count as
+    /// redelivered that were not delivered. 256.
+    pub lease: u64,
+    /// A queue whose consumers read a long backlog doubles its leases up to this, lest they wait
+    /// for the store at each. 8,192: at one sync a millisecond, four million messages a second.
+    pub max_lease: u64,
 }
 
 impl Default for Config {
@@ -30,7 +38,10 @@ impl Default for Config {
             max_queues: None,
             pass_deliveries: 512,
             pass_bytes: 256 << 10,
-            confirm_after_store: false,
+            page_messages: 4096,
+            page_bytes: 8 << 20,
+            lease: 256,
+            max_lease: 8192,
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Publisher confirms: numbers from 1 on, in order, as few as may be.
 //!
-//! A publish is confirmed when all its queues have it, or, where the caller keeps a store
-//! ([`Config::confirm_after_store`](crate::Config)), when the store has it. Runs of confirms
-//! leave as one `multiple`; one that waits holds back those behind it.
+//! A publish is confirmed when all its queues have it, or, if it was journaled as persistent,
+//! when the store has it. Runs of confirms leave as one `multiple`; one that waits holds back
+//! those behind it.
 
 use std::collections::VecDeque;
 
 use crate::broker::Broker;
 use crate::channel::Mode;
 use crate::error::{Result, precondition_failed};
-use crate::ids::ChannelId;
+use crate::ids::{ChannelId, QueueId};
+use crate::journal::Position;
 
 /// The confirms of one channel.
 #[derive(Default)]
@@ -83,18 +84,36 @@ impl Confirms {
     }
 }
 
-/// A publish whose confirm waits for the store.
-pub(crate) struct Ticket {
+/// Something that waits for the store.
+struct Ticket {
     number: u64,
-    channel: ChannelId,
-    publish: u64,
+    waits: Waits,
 }
 
-/// The publishes that wait for the store, oldest first.
+enum Waits {
+    /// The confirm of a publish.
+    Confirm(ChannelId, u64),
+    /// Deliveries of a queue below a position.
+    Lease(QueueId, Position),
+}
+
+/// What waits for the store, oldest first.
 #[derive(Default)]
 pub(crate) struct Tickets {
     last: u64,
     waiting: VecDeque<Ticket>,
+}
+
+impl Tickets {
+    fn push(&mut self, waits: Waits) {
+        self.last += 1;
+        self.waiting.push_back(Ticket { number: self.last, waits });
+    }
+
+    /// A queue waits for a lease up to `end`.
+    pub(crate) fn lease(&mut self, queue: QueueId, end: Position) {
+        self.push(Waits::Lease(queue, end));
+    }
 }
 
 impl Broker {
@@ -112,24 +131,44 @@ impl Broker {
         Ok(())
     }
 
-    /// The number of the last publish that a store must keep before it is confirmed; 0 if there
-    /// was none yet.
+    /// The number of the last record that something waits for; 0 if there was none yet. Once all
+    /// that was journaled so far is stored, [`stored`](Broker::stored) may say so with it.
     pub fn last_ticket(&self) -> u64 {
         self.tickets.last
     }
 
-    /// Says that the store has all up to `ticket`: their confirms go out.
+    /// Says that the store has all that was journaled when `ticket` was the last, and that it
+    /// will survive a power cut: confirms of publishes go out, and deliveries that waited.
     pub fn stored(&mut self, ticket: u64) {
         while self.tickets.waiting.front().is_some_and(|first| first.number <= ticket) {
-            let Some(Ticket { channel, publish, .. }) = self.tickets.waiting.pop_front() else {
-                return;
-            };
-            if let Some(state) = self.channels.get_mut(channel)
-                && let Mode::Confirm(confirms) = &mut state.mode
-            {
-                confirms.resolve(publish);
-                list(&mut self.outbox.confirming, channel, confirms);
+            let Some(ticket) = self.tickets.waiting.pop_front() else { return };
+            match ticket.waits {
+                Waits::Confirm(channel, publish) => self.resolve(channel, publish),
+                Waits::Lease(queue, end) => self.lease_stored(queue, end),
             }
+        }
+    }
+
+    /// Says that the store has all leases that were journaled when `ticket` was the last, though
+    /// not yet all messages: a full disk refuses those first, and deliveries make room. O(n) in
+    /// what waits.
+    pub fn leases_stored(&mut self, ticket: u64) {
+        for waiting in std::mem::take(&mut self.tickets.waiting) {
+            match waiting.waits {
+                Waits::Lease(queue, end) if waiting.number <= ticket => {
+                    self.lease_stored(queue, end);
+                }
+                _ => self.tickets.waiting.push_back(waiting),
+            }
+        }
+    }
+
+    fn resolve(&mut self, channel: ChannelId, publish: u64) {
+        if let Some(state) = self.channels.get_mut(channel)
+            && let Mode::Confirm(confirms) = &mut state.mode
+        {
+            confirms.resolve(publish);
+            list(&mut self.outbox.confirming, channel, confirms);
         }
     }
 
@@ -138,7 +177,7 @@ impl Broker {
     pub(crate) fn confirm(&mut self, channel: ChannelId, refused: bool, must_store: bool) {
         let Some(state) = self.channels.get_mut(channel) else { return };
         let Mode::Confirm(confirms) = &mut state.mode else { return };
-        let wait = must_store && !refused && self.config.confirm_after_store;
+        let wait = must_store && !refused;
         let fate = match (refused, wait) {
             (true, _) => Fate::Refused,
             (_, true) => Fate::Waiting,
@@ -146,9 +185,7 @@ impl Broker {
         };
         let publish = confirms.push(fate);
         if wait {
-            self.tickets.last += 1;
-            let number = self.tickets.last;
-            self.tickets.waiting.push_back(Ticket { number, channel, publish });
+            self.tickets.push(Waits::Confirm(channel, publish));
         }
         list(&mut self.outbox.confirming, channel, confirms);
     }

@@ -185,6 +185,7 @@ impl Broker {
         state.exclusive_consumer = consume.exclusive && !quorum;
         self.elect(queue);
         self.wake(&[id]);
+        self.want_load(queue);
         self.finish();
         Ok(&self.consumers[id].addressee.tag)
     }

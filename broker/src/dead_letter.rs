@@ -4,11 +4,11 @@
 //! out of full queues: a chain of any length, but no recursion. The history (`x-death`) is an
 //! array of tables, newest first, one for each pair of queue and reason.
 
+use crate::backlog::Entry;
 use crate::broker::Broker;
 use crate::copies::copies;
 use crate::ids::{ExchangeId, QueueId};
 use crate::message::{Body, Properties, Publish, SHARED_BODY};
-use crate::messages::MessageId;
 use crate::names::Name;
 use crate::routing::LazyHeaders;
 use crate::seams::PropertyEdit;
@@ -36,32 +36,42 @@ impl Reason {
 
 /// A message on its way to a dead-letter exchange; it owns one reference.
 pub(crate) struct Letter {
-    message: MessageId,
+    entry: Entry,
     queue: QueueId,
     reason: Reason,
 }
 
 impl Broker {
     /// Ends the life of a message in a queue, whose reference the caller hands over.
-    pub(crate) fn give_up(&mut self, queue: QueueId, message: MessageId, reason: Reason) {
+    pub(crate) fn give_up(&mut self, queue: QueueId, entry: Entry, reason: Reason) {
         let settings = self.queues.get(queue).and_then(|state| state.settings.as_ref());
         if settings.is_some_and(|settings| settings.dead_letter.is_some()) {
-            self.letters.push_back(Letter { message, queue, reason });
+            self.letters.push_back(Letter { entry, queue, reason });
         } else {
-            self.messages.release(message);
+            self.end_stored(queue, &entry);
+            self.messages.release(entry.message);
         }
     }
 
     /// What every call that changes queues ends with: letters go out, consumers are fed.
     #[inline]
     pub(crate) fn finish(&mut self) {
+        if !self.overfull.is_empty() {
+            self.trim();
+        }
         self.deliver_pass();
-        while !self.overfull.is_empty() || !self.letters.is_empty() {
-            while let Some(queue) = self.overfull.pop() {
-                self.drop_head(queue);
-            }
+        while !self.letters.is_empty() {
             self.send_letters();
             self.deliver_pass();
+        }
+    }
+
+    /// Gives up what queues hold too much, or held too long, of what came back to them.
+    #[cold]
+    fn trim(&mut self) {
+        while let Some(queue) = self.overfull.pop() {
+            self.drop_head(queue);
+            self.drop_expired(queue);
         }
     }
 
@@ -69,7 +79,9 @@ impl Broker {
     pub(crate) fn send_letters(&mut self) {
         while let Some(letter) = self.letters.pop_front() {
             self.send_letter(&letter);
-            self.messages.release(letter.message);
+            // After its copy: a crash between the two leaves both, never neither.
+            self.end_stored(letter.queue, &letter.entry);
+            self.messages.release(letter.entry.message);
         }
     }
 
@@ -79,7 +91,7 @@ impl Broker {
         let Some(target) = settings.dead_letter.clone() else { return };
         let (vhost, queue_name) = (queue.vhost, queue.name.clone());
         let Ok(exchange) = self.find_exchange(vhost, &target.exchange) else { return };
-        let message = self.messages.get(letter.message);
+        let message = self.messages.get(letter.entry.message);
         let mut headers = match message.has_headers() {
             true => self.codec.headers(message.properties()),
             false => Table::new(),
@@ -92,7 +104,7 @@ impl Broker {
             routing_key: message.routing_key(),
             copies: &copies,
             ttl: message.ttl(),
-            time: self.wall_clock,
+            time: self.wall_clock / 1000,
         };
         let deaths = death.record(&mut headers);
         let keys: Vec<Name> = match target.routing_key {
@@ -142,8 +154,13 @@ impl Broker {
         let message = self.messages.insert(&publish, None, targets.len() as u32);
         let stored = self.messages.stored(message);
         for queue in targets {
-            self.enqueue(queue, &stored);
+            // Nobody waits for a confirm of it: what a full queue refuses is gone.
+            match self.refuses(queue, &stored) {
+                true => self.messages.release(message),
+                false => self.enqueue(queue, &stored),
+            }
         }
+        self.journal_message(message);
     }
 
     fn route_letter(

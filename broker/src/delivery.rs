@@ -9,6 +9,17 @@ use crate::consumer::Place;
 use crate::ids::{ConsumerId, QueueId};
 use crate::unacked::Unacked;
 
+/// What became of an entry that was offered to a queue's consumers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fed {
+    /// None has room: the entry is the caller's still.
+    Nobody,
+    /// It went out and waits for its acknowledgement.
+    Held,
+    /// It went out for good.
+    Sent,
+}
+
 /// How many deliveries a queue may make before the next queue has its turn.
 const TURN: usize = 64;
 
@@ -36,7 +47,11 @@ impl Broker {
     #[inline]
     pub(crate) fn schedule(&mut self, queue: QueueId) {
         let Some(state) = self.queues.get_mut(queue) else { return };
-        if !state.runnable && !state.ready.is_empty() && !state.ring.is_empty() {
+        if !state.runnable
+            && !state.ready.is_empty()
+            && !state.ring.is_empty()
+            && !state.is_blocked()
+        {
             state.runnable = true;
             self.outbox.runnable.push_back(queue);
         }
@@ -63,13 +78,20 @@ impl Broker {
             if state.ring.is_empty() || !self.outbox.has_room(&self.config) {
                 return;
             }
+            if state.store.is_some() && self.must_wait(queue) {
+                return;
+            }
             let Some(entry) = self.take_ready(queue) else { return };
             let stored = self.messages.stored(entry.message);
-            if !self.feed(queue, entry, stored.bytes) {
-                let state = &mut self.queues[queue];
-                let priority = state.level_of(stored.priority);
-                state.ready.put_back(entry, priority, stored.bytes);
-                return;
+            match self.feed(queue, entry, stored.bytes) {
+                Fed::Held => {}
+                Fed::Sent => self.end_stored(queue, &entry),
+                Fed::Nobody => {
+                    let state = &mut self.queues[queue];
+                    let priority = state.level_of(stored.priority);
+                    state.ready.put_back(entry, priority, stored.bytes);
+                    return;
+                }
             }
         }
     }
@@ -87,16 +109,19 @@ impl Broker {
     pub(crate) fn took_ready(&mut self, queue: QueueId, entry: &Entry) {
         let state = &mut self.queues[queue];
         state.ready.took(self.messages.get(entry.message).body().len() as u64);
-        if state.may_expire {
+        let (may_expire, is_paged) = (state.may_expire, state.is_paged());
+        if may_expire {
             self.set_alarm(queue);
+        }
+        if is_paged {
+            self.want_load(queue);
         }
     }
 
     /// Delivers `entry`, which is in no list of `queue`, to the next consumer with room; those
-    /// without room drop out of the ring and wait where room will be made for them. `false` if
-    /// there is none: then the entry is the caller's still.
+    /// without room drop out of the ring and wait where room will be made for them.
     #[inline]
-    pub(crate) fn feed(&mut self, queue: QueueId, entry: Entry, bytes: u64) -> bool {
+    pub(crate) fn feed(&mut self, queue: QueueId, entry: Entry, bytes: u64) -> Fed {
         let Broker { queues, consumers, channels, connections, messages, outbox, .. } = self;
         let state = &mut queues[queue];
         while let Some(id) = state.ring.pop() {
@@ -128,6 +153,7 @@ impl Broker {
                 state.unacked += 1;
                 channel.unacked.push(Unacked { tag, entry, queue, consumer: Some(id) });
             }
+            let no_ack = consumer.no_ack;
             if consumer.has_room() {
                 state.ring.push(id, consumer.priority);
             } else {
@@ -135,8 +161,8 @@ impl Broker {
             }
             let returns = (entry.returns, state.is_quorum());
             outbox.deliver(id, tag, entry.message, returns, bytes);
-            return true;
+            return if no_ack { Fed::Sent } else { Fed::Held };
         }
-        false
+        Fed::Nobody
     }
 }

@@ -180,6 +180,7 @@ impl Broker {
 
     /// Forgets an exchange with all bindings from and to it; exchanges that lived by those go too.
     pub(crate) fn remove_exchange(&mut self, exchange: ExchangeId) {
+        self.journal_exchange_deleted(exchange);
         let Some(state) = self.exchanges.remove(exchange) else { return };
         self.vhosts[state.vhost].exchanges.remove(&state.name);
         for binding in state.outgoing {
@@ -225,6 +226,7 @@ impl Broker {
         exchange.alternate = alternate;
         let id = self.exchanges.insert(exchange);
         self.vhosts[vhost].exchanges.insert(name.into(), id);
+        self.journal_exchange(id);
     }
 
     fn check_exchange(

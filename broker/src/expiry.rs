@@ -1,7 +1,7 @@
 //! Time: messages that outlive their time to live, and queues that nobody uses.
 //!
-//! A message expires only at the head of its queue (of its level, in a priority queue), as in
-//! RabbitMQ: one behind a live head stays, and is counted, until it gets there. Each queue has at
+//! A message expires only at the head of its queue, as in RabbitMQ: one behind a live head, or
+//! behind one of a higher priority, stays, and is counted, until it gets there. Each queue has at
 //! most one alarm that counts; those it set earlier for later find nothing to do.
 
 use std::cmp::Reverse;
@@ -48,9 +48,11 @@ impl Broker {
         self.alarms.heap.peek().map(|&Reverse((due, _))| Duration::from_nanos(due))
     }
 
-    /// Tells the broker the seconds since the Unix epoch, which dead-lettered messages carry.
-    pub fn set_wall_clock(&mut self, seconds: u64) {
-        self.wall_clock = seconds;
+    /// Tells the broker the time since the Unix epoch, in milliseconds' precision: dead-lettered
+    /// messages carry its seconds, and in a store messages expire by it. Together with
+    /// [`tick`](Broker::tick), before anything is restored or loaded.
+    pub fn set_wall_clock(&mut self, since_epoch: Duration) {
+        self.wall_clock = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     }
 
     /// When a message with a time to live of its `own` that enters this queue now expires.
@@ -64,6 +66,26 @@ impl Broker {
         }
     }
 
+    /// An instant of the broker's clock, in milliseconds since the Unix epoch, as the journal has
+    /// it. Never earlier than it is.
+    pub(crate) fn wall_clock_of(&self, expires: u64) -> u64 {
+        match expires {
+            NEVER => u64::MAX,
+            _ => {
+                let left = expires.saturating_sub(self.now).div_ceil(MILLISECOND);
+                self.wall_clock.saturating_add(left).min(u64::MAX - 1)
+            }
+        }
+    }
+
+    /// The same back.
+    pub(crate) fn instant_of(&self, wall_clock: u64) -> u64 {
+        match wall_clock {
+            u64::MAX => NEVER,
+            _ => self.after(wall_clock.saturating_sub(self.wall_clock)),
+        }
+    }
+
     fn after(&self, milliseconds: u64) -> u64 {
         self.now.saturating_add(milliseconds.saturating_mul(MILLISECOND)).min(NEVER - 1)
     }
@@ -74,10 +96,10 @@ impl Broker {
         let expired = |entry: &Entry| entry.expires <= now;
         while let Some(state) = self.queues.get_mut(queue)
             && state.may_expire
-            && let Some(entry) = state.ready.pop_head_if(expired)
+            && let Some(entry) = state.ready.pop_if(expired)
         {
             self.took_ready(queue, &entry);
-            self.give_up(queue, entry.message, Reason::Expired);
+            self.give_up(queue, entry, Reason::Expired);
         }
     }
 
@@ -97,7 +119,7 @@ impl Broker {
         let Some(state) = self.queues.get_mut(queue) else { return };
         let mut due = state.lease_end();
         if state.may_expire {
-            due = state.ready.heads().map(|entry| entry.expires).fold(due, u64::min);
+            due = state.ready.first().map_or(due, |entry| entry.expires.min(due));
         }
         if due < state.alarm {
             state.alarm = due;

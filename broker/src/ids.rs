@@ -144,6 +144,14 @@ impl<K: Key, T> Slots<K, T> {
         })
     }
 
+    /// The same, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
+        self.entries.iter_mut().enumerate().filter_map(|(index, entry)| {
+            let value = entry.value.as_mut()?;
+            Some((K::new(index as u32, entry.generation), value))
+        })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }

@@ -263,6 +263,7 @@ impl Broker {
             vhost.description.clone_from(&given.description);
             vhost.tags.clone_from(&given.tags);
             vhost.limits = given.limits;
+            self.journal_vhost(id);
         }
         for given in &definitions.users {
             let mut user = User::new(given.password.clone());

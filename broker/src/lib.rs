@@ -18,8 +18,24 @@
 //! 4. When a connection's output passes its high-water mark, [`Broker::set_flow`] turns its
 //!    consumers off, and on again below the low-water mark. This may be done between two events.
 //! 5. [`Broker::tick`] tells the time, once a turn before the calls of that turn, and again when
-//!    [`Broker::next_deadline`] has come; [`Broker::set_wall_clock`] tells the seconds that
-//!    dead-lettered messages carry.
+//!    [`Broker::next_deadline`] has come; [`Broker::set_wall_clock`] tells the time that
+//!    dead-lettered messages carry and stored ones expire by.
+//!
+//! # How a server keeps a store
+//!
+//! Without a [`Journal`] all is in memory. With one, the broker says what to keep, and:
+//!
+//! 1. After its calls and drains the server takes what its journal has gathered, and
+//!    [`Broker::last_ticket`]; once that is written and synced, it calls [`Broker::stored`] with
+//!    that ticket and drains: confirms go out, and deliveries that had to wait.
+//! 2. It asks [`Broker::next_load`] until there is none, and answers each with
+//!    [`Broker::loaded`], then drains.
+//! 3. [`Broker::get`] may answer [`Fetch::Loading`]: it is asked again after the next `loaded`
+//!    or `stored`, and nothing else of that channel goes before it.
+//! 4. At an orderly end it closes all connections, calls [`Broker::release_leases`], and writes
+//!    the last records.
+//! 5. At a start it calls [`Broker::restore_definition`] and [`Broker::restore_messages`] with
+//!    what the store found, then [`Broker::set_journal`].
 //!
 //! ```
 //! use ropewalk_broker::*;
@@ -70,6 +86,8 @@ mod connection;
 mod consumer;
 mod copies;
 mod dead_letter;
+mod defining;
+mod definition;
 mod definitions;
 mod delivery;
 mod error;
@@ -78,18 +96,24 @@ mod expiry;
 mod export;
 mod ids;
 mod import;
+mod journal;
+mod lease;
 mod listing;
 mod message;
 mod messages;
 mod names;
 mod outbox;
 mod overflow;
+mod paging;
 mod password;
+mod payload;
 mod permission;
 mod publish;
 mod queue;
 mod ready;
 mod reply_to;
+mod restore;
+mod returns;
 mod routing;
 mod seams;
 mod single_active;
@@ -100,12 +124,13 @@ mod value;
 mod vhost;
 
 pub use access::{Access, Permissions};
-pub use acknowledge::Fetched;
+pub use acknowledge::{Fetch, Fetched};
 pub use binding::Bind;
 pub use broker::{Broker, Totals};
 pub use config::Config;
 pub use connection::OpenConnection;
 pub use consumer::Consume;
+pub use definition::{Definition, DefinitionKey};
 pub use definitions::{
     BindingDefinition, DefinitionError, Definitions, ExchangeDefinition, PermissionDefinition,
     QueueDefinition, TopicPermissionDefinition, UserDefinition, VhostDefinition,
@@ -113,13 +138,16 @@ pub use definitions::{
 pub use error::{Error, ErrorKind, Level, Result};
 pub use exchange::{ExchangeDeclare, ExchangeType};
 pub use ids::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, QueueId, VhostId};
+pub use journal::{Journal, JournaledMessage, Position, QueueNumber, Reference};
 pub use listing::{BindingInfo, ExchangeInfo, QueueInfo};
 pub use message::{Body, Message, Properties, Publish, SHARED_BODY};
 pub use names::MAX_NAME;
 pub use outbox::{Delivery, Destination, Event};
+pub use paging::{Load, LoadedMessage};
 pub use password::{HashAlgorithm, PasswordHash};
 pub use permission::{Pattern, Permission, TopicPermission};
 pub use queue::{QueueDeclare, QueueStatus};
+pub use restore::RestoredQueue;
 pub use seams::{Entropy, NoHeaders, PropertyCodec, PropertyEdit};
 pub use users::{User, UserLimits};
 pub use value::{Table, Value};

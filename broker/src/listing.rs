@@ -76,8 +76,8 @@ impl Broker {
             exclusive: queue.owner.is_some(),
             auto_delete: queue.auto_delete,
             arguments: &queue.arguments,
-            messages_ready: queue.ready.len(),
-            bytes_ready: queue.ready.bytes(),
+            messages_ready: queue.ready_count(),
+            bytes_ready: queue.ready_bytes(),
             messages_unacknowledged: queue.unacked,
             consumers: queue.consumers.len(),
         })

@@ -146,6 +146,11 @@ impl Message {
         self.shared.as_deref()
     }
 
+    /// All of it that is not shared: exchange, routing key, properties, and a small body.
+    pub(crate) fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
     /// Whether it outlives a restart in a durable queue.
     pub fn persistent(&self) -> bool {
         self.flags & PERSISTENT != 0

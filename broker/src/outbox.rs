@@ -10,6 +10,7 @@ use crate::ids::{ChannelId, ConnectionId, ConsumerId, QueueId};
 use crate::message::Message;
 use crate::messages::MessageId;
 use crate::names::Name;
+use crate::returns::Returns;
 
 /// Something that must go out on a connection.
 #[derive(Debug)]
@@ -56,8 +57,8 @@ pub struct Delivery<'a> {
     pub delivery_tag: u64,
     /// Whether it was handed out before and came back.
     pub redelivered: bool,
-    /// How often it came back, if it is from a quorum queue, whose messages say so in their
-    /// `x-delivery-count` header.
+    /// How often it came back, if it did and is from a quorum queue, whose messages say so in
+    /// their `x-delivery-count` header.
     pub delivery_count: Option<u32>,
     /// The message: exchange, routing key, properties and body.
     pub message: &'a Message,
@@ -98,7 +99,7 @@ enum Item {
         message: MessageId,
         /// Of the body, which is shorter than 4 GiB by far.
         bytes: u32,
-        returns: u32,
+        returns: Returns,
         counted: bool,
     },
     Reply {
@@ -134,7 +135,7 @@ impl Outbox {
         consumer: ConsumerId,
         tag: u64,
         message: MessageId,
-        (returns, counted): (u32, bool),
+        (returns, counted): (Returns, bool),
         bytes: u64,
     ) {
         self.deliveries += 1;
@@ -258,8 +259,8 @@ impl Broker {
                     to: addressee.to,
                     consumer_tag: &addressee.tag,
                     delivery_tag: tag,
-                    redelivered: returns > 0,
-                    delivery_count: (counted && returns > 0).then_some(returns),
+                    redelivered: returns.redelivered(),
+                    delivery_count: (counted && returns.count() > 0).then_some(returns.count()),
                     message: self.messages.get(message),
                 })
             }

@@ -4,6 +4,7 @@
 //! the limit of a queue that drops its head.
 
 use crate::arguments::{Overflow, Settings};
+use crate::backlog::Entry;
 use crate::broker::Broker;
 use crate::dead_letter::Reason;
 use crate::ids::QueueId;
@@ -15,6 +16,14 @@ impl Broker {
     /// refuses has done so. The caller keeps its reference.
     #[inline]
     pub(crate) fn refuses(&mut self, queue: QueueId, stored: &Stored) -> bool {
+        if self.queues[queue].settings.is_none() {
+            return false;
+        }
+        if self.queues[queue].runnable {
+            // Room that was made before this message came is for those that came before it, and
+            // what they leave behind for this one.
+            self.deliver_pass();
+        }
         let state = &self.queues[queue];
         let Some(settings) = &state.settings else { return false };
         let overflow = settings.overflow;
@@ -23,7 +32,8 @@ impl Broker {
         }
         if overflow == Overflow::RejectPublishDeadLetter {
             self.messages.retain(stored.id);
-            self.give_up(queue, stored.id, Reason::MaxLength);
+            let entry = Entry::outside(stored.id);
+            self.give_up(queue, entry, Reason::MaxLength);
         }
         true
     }
@@ -35,8 +45,11 @@ impl Broker {
             && settings.overflow == Overflow::DropHead
             && state.is_over(settings, 0, 0)
         {
+            if state.is_blocked_by_paging() {
+                return self.want_head(queue);
+            }
             let Some(entry) = self.take_ready(queue) else { return };
-            self.give_up(queue, entry.message, Reason::MaxLength);
+            self.give_up(queue, entry, Reason::MaxLength);
         }
     }
 }
@@ -44,7 +57,7 @@ impl Broker {
 impl Queue {
     /// Whether `more` messages of `bytes` together would be over a limit.
     fn is_over(&self, settings: &Settings, more: u64, bytes: u64) -> bool {
-        settings.max_length.is_some_and(|limit| self.ready.len() as u64 + more > limit)
-            || settings.max_length_bytes.is_some_and(|limit| self.ready.bytes() + bytes > limit)
+        settings.max_length.is_some_and(|limit| self.ready_count() as u64 + more > limit)
+            || settings.max_length_bytes.is_some_and(|limit| self.ready_bytes() + bytes > limit)
     }
 }

@@ -4,12 +4,14 @@ use crate::access::Access;
 use crate::backlog::{Entry, NEVER};
 use crate::broker::Broker;
 use crate::channel::Mode;
+use crate::delivery::Fed;
 use crate::error::{Result, access_refused, not_implemented, precondition_failed, text};
 use crate::ids::{ChannelId, ExchangeId, QueueId};
 use crate::message::{Properties, Publish};
 use crate::messages::{MessageId, Stored};
 use crate::queue::Queue;
 use crate::reply_to::is_reply;
+use crate::returns::Returns;
 use crate::routing::LazyHeaders;
 
 impl Broker {
@@ -17,10 +19,13 @@ impl Broker {
     /// a publish that fails gets none, since its channel ends.
     pub fn publish(&mut self, channel: ChannelId, publish: &Publish<'_>) -> Result<()> {
         let exchange = self.check_publish(channel, publish)?;
+        let addressed = match publish.properties.reply_to {
+            Some(_) => self.address_replies(channel, publish)?,
+            None => None,
+        };
+        self.check_claimed_user(channel, publish)?;
         let ttl = expiration(publish.properties.expiration)?;
-        if publish.properties.reply_to.is_some()
-            && let Some(raw) = self.address_replies(channel, publish)?
-        {
+        if let Some(raw) = addressed {
             let properties = Properties { raw: &raw, reply_to: None, ..publish.properties };
             let publish = Publish { properties, ..publish.clone() };
             return self.publish_checked(channel, exchange, &publish, ttl);
@@ -68,22 +73,21 @@ impl Broker {
         let stored = Stored {
             id: self.messages.insert(publish, ttl, queues.len() as u32),
             priority: publish.properties.priority,
+            persistent: publish.properties.persistent,
             bytes: publish.body.as_slice().len() as u64,
             ttl,
         };
-        let (mut must_store, mut refused) = (false, false);
+        let mut refused = false;
         for &queue in &queues {
             if self.refuses(queue, &stored) {
                 self.messages.release(stored.id);
                 refused = true;
                 continue;
             }
-            if publish.properties.persistent {
-                must_store |= self.queues[queue].durable;
-            }
             self.enqueue(queue, &stored);
         }
         self.scratch.queues = queues;
+        let must_store = self.journal_message(stored.id);
         self.confirm(channel, refused, must_store);
         if !self.letters.is_empty() {
             self.finish();
@@ -92,7 +96,8 @@ impl Broker {
     }
 
     /// Puts a message, of which the caller hands over one reference, into a queue, or straight
-    /// into the hands of a consumer who waits.
+    /// into the hands of a consumer who waits. Once all its queues have had it, the caller calls
+    /// [`journal_message`](Self::journal_message).
     #[inline]
     pub(crate) fn enqueue(&mut self, queue: QueueId, stored: &Stored) {
         let room = self.outbox.has_room(&self.config);
@@ -100,30 +105,43 @@ impl Broker {
         let position = state.next_position;
         state.next_position += 1;
         let has_settings = state.settings.is_some();
-        let may_be_given = state.ready.is_empty() && !state.ring.is_empty();
+        let keeps = stored.persistent && state.store.as_ref().is_some_and(|store| store.keeps);
+        let may_be_given = state.ready.is_empty() && !state.ring.is_empty() && !state.is_paged();
         let expires = match has_settings || stored.ttl.is_some() {
             true => self.expiry_of(queue, stored.ttl),
             false => NEVER,
         };
-        let entry = Entry { position, expires, message: stored.id, returns: 0 };
-        if may_be_given && (has_settings || room) && self.feed(queue, entry, stored.bytes) {
-            return;
+        let mut entry =
+            Entry { position, expires, message: stored.id, returns: Returns::default() };
+        if keeps {
+            entry.returns = entry.returns.stored();
         }
-        self.keep(queue, entry, stored);
+        if may_be_given && (has_settings || room) {
+            match self.feed(queue, entry, stored.bytes) {
+                Fed::Nobody => {}
+                Fed::Held if keeps => {
+                    self.lease_new(queue, position);
+                    return self.refer(queue, &entry);
+                }
+                Fed::Held | Fed::Sent => return,
+            }
+        }
+        if self.journal.is_none() || !self.keep_stored(queue, &entry, stored) {
+            self.keep(queue, entry, stored);
+        }
     }
 
     fn keep(&mut self, queue: QueueId, entry: Entry, stored: &Stored) {
         let state = &mut self.queues[queue];
         let priority = state.level_of(stored.priority);
         state.ready.push(entry, priority, stored.bytes);
-        if entry.expires != NEVER {
-            state.may_expire = true;
-            if entry.expires <= self.now {
-                self.drop_expired(queue);
-            }
+        state.may_expire |= entry.expires != NEVER;
+        let may_expire = state.may_expire;
+        self.drop_head(queue);
+        if may_expire {
+            self.drop_expired(queue); // it, or what has become the head
             self.set_alarm(queue);
         }
-        self.drop_head(queue);
         self.schedule(queue);
     }
 
@@ -173,9 +191,15 @@ impl Broker {
                 exchange
             }
         };
+        Ok(exchange)
+    }
+
+    /// A message may name no user but the one who publishes it.
+    fn check_claimed_user(&self, channel: ChannelId, publish: &Publish<'_>) -> Result<()> {
         if let Some(claimed) = publish.properties.user_id {
-            let user = &self.connections[state.connection].user;
-            if **user != *claimed && !self.may_impersonate(state.connection) {
+            let connection = self.channel(channel)?.connection;
+            let user = &self.connections[connection].user;
+            if **user != *claimed && !self.may_impersonate(connection) {
                 return Err(precondition_failed(format!(
                     "user_id property set to '{}' but authenticated user was '{}'",
                     text(claimed),
@@ -183,7 +207,7 @@ impl Broker {
                 )));
             }
         }
-        Ok(exchange)
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::{
 };
 use crate::exchange::{check_reserved, same, same_argument};
 use crate::ids::{BindingId, ChannelId, ConnectionId, ConsumerId, QueueId, VhostId};
+use crate::journal::QueueStore;
 use crate::names::{Name, strip_line_ends};
 use crate::ready::Ready;
 use crate::reply_to::is_reply_name;
@@ -29,6 +30,9 @@ pub(crate) struct Queue {
     /// What the arguments ask for; `None` for a queue without any that matter.
     pub(crate) settings: Option<Box<Settings>>,
     pub(crate) ready: Ready,
+    /// What it has in the store; `None` without a journal. Boxed: one branch is all that a
+    /// queue without pays.
+    pub(crate) store: Option<Box<QueueStore>>,
     /// Deliveries that wait for their acknowledgement.
     pub(crate) unacked: usize,
     pub(crate) next_position: u64,
@@ -119,7 +123,7 @@ impl Broker {
         self.channels[channel].last_queue = Some(state.name.clone());
         Ok(QueueStatus {
             name: &state.name,
-            message_count: state.ready.len(),
+            message_count: state.ready_count(),
             consumer_count: state.consumers.len(),
         })
     }
@@ -128,7 +132,7 @@ impl Broker {
     /// acknowledgement stay.
     pub fn purge_queue(&mut self, channel: ChannelId, name: &[u8]) -> Result<usize> {
         let queue = self.use_queue(channel, name, Access::Read)?;
-        Ok(self.drop_ready(queue))
+        Ok(self.drop_ready(queue, true))
     }
 
     /// Deletes a queue and returns how many messages were ready (`queue.delete`). One that is not
@@ -156,11 +160,11 @@ impl Broker {
                 )));
             }
         }
+        if if_empty && state.ready_count() > 0 {
+            return Err(precondition_failed(format!("{resource} not empty")));
+        }
         if if_unused && !state.consumers.is_empty() {
             return Err(precondition_failed(format!("{resource} in use")));
-        }
-        if if_empty && !state.ready.is_empty() {
-            return Err(precondition_failed(format!("{resource} not empty")));
         }
         Ok(self.remove_queue(queue))
     }
@@ -233,8 +237,9 @@ impl Broker {
         for binding in bindings {
             self.forget_binding_from(binding);
         }
-        let dropped = self.drop_ready(queue);
+        let dropped = self.drop_ready(queue, false);
         if let Some(state) = self.queues.remove(queue) {
+            self.journal_queue_deleted(&state);
             self.vhosts[state.vhost].queues.remove(&state.name);
             if let Some(owner) = state.owner.and_then(|owner| self.connections.get_mut(owner)) {
                 owner.exclusive.retain(|&it| it != queue);
@@ -243,11 +248,23 @@ impl Broker {
         dropped
     }
 
-    fn drop_ready(&mut self, queue: QueueId) -> usize {
-        let ready = std::mem::take(&mut self.queues[queue].ready);
-        let dropped = ready.len();
+    /// `journaled`: the queue stays, and the journal hears what it lost.
+    fn drop_ready(&mut self, queue: QueueId, journaled: bool) -> usize {
+        let state = &mut self.queues[queue];
+        let dropped = state.ready_count();
+        let ready = std::mem::take(&mut state.ready);
+        let mut stored = Vec::new();
         for entry in ready.into_entries() {
+            if journaled && entry.returns.is_stored() {
+                stored.push(entry.position);
+            }
             self.messages.release(entry.message);
+        }
+        if journaled {
+            self.journal_purge(queue, stored);
+        }
+        if let Some(store) = &mut self.queues[queue].store {
+            store.paging.clear();
         }
         dropped
     }
@@ -299,6 +316,7 @@ impl Broker {
             arguments: declare.arguments.clone(),
             settings,
             ready: Ready::default(),
+            store: None,
             unacked: 0,
             next_position: 0,
             consumers: Vec::new(),
@@ -313,6 +331,7 @@ impl Broker {
             runnable: false,
         });
         self.vhosts[vhost].queues.insert(name, queue);
+        self.journal_queue(queue);
         if let Some(connection) = owner {
             self.connections[connection].exclusive.push(queue);
         }

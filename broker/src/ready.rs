@@ -56,26 +56,25 @@ impl Ready {
         levels.flat_map(Backlog::into_entries)
     }
 
+    /// The same, left where they are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        std::iter::once(&self.base).chain(&self.higher).flat_map(Backlog::iter)
+    }
+
     /// Accounts for the bytes of an entry taken.
     pub(crate) fn took(&mut self, bytes: u64) {
         self.bytes -= bytes;
     }
 
-    /// The heads of all levels that are not empty: the only entries that can expire.
-    pub(crate) fn heads(&self) -> impl Iterator<Item = &Entry> {
-        self.higher.iter().rev().filter_map(Backlog::first).chain(self.base.first())
+    /// The entry that goes next: the only one that can expire.
+    pub(crate) fn first(&self) -> Option<&Entry> {
+        self.higher.iter().rev().find_map(Backlog::first).or_else(|| self.base.first())
     }
 
-    /// Takes the first head, from the highest level down, that satisfies `test`.
-    pub(crate) fn pop_head_if(&mut self, test: impl Fn(&Entry) -> bool) -> Option<Entry> {
-        let levels = self.higher.iter_mut().rev().chain(std::iter::once(&mut self.base));
-        for level in levels {
-            if level.first().is_some_and(&test) {
-                self.len -= 1;
-                return level.pop();
-            }
-        }
-        None
+    /// Takes the entry that goes next if it satisfies `test`; the caller then calls
+    /// [`Ready::took`].
+    pub(crate) fn pop_if(&mut self, test: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        if self.first().is_some_and(test) { self.pop() } else { None }
     }
 
     fn level(&mut self, priority: u8) -> &mut Backlog {

@@ -12,7 +12,7 @@ mod topic;
 use crate::binding::{Binding, Target};
 use crate::broker::Broker;
 use crate::error::Result;
-use crate::exchange::ExchangeType;
+use crate::exchange::{Exchange, ExchangeType};
 use crate::ids::{BindingId, ExchangeId, QueueId, Slots};
 use crate::names::{Name, NameHash};
 use crate::value::Table;
@@ -163,6 +163,19 @@ impl Broker {
         scratch.queues.clear();
         let routing = scratch.routing;
         let keys = || std::iter::once(key).chain(copies.iter().map(|key| &**key));
+        // Nothing can be bound to the default exchange, and it is nobody's alternate: it leads to a
+        // queue for each key, or nowhere.
+        if let Some(Exchange { router: Router::Default, vhost, .. }) = exchanges.get(exchange) {
+            for key in keys() {
+                if let Some(queue) = vhosts[*vhost].queue_named(key, queues)
+                    && queues[queue].visited != routing
+                {
+                    queues[queue].visited = routing;
+                    scratch.queues.push(queue);
+                }
+            }
+            return;
+        }
         scratch.exchanges.clear();
         scratch.exchanges.push(exchange);
         let mut next = 0;
@@ -189,13 +202,7 @@ impl Broker {
                 }
             };
             match &mut exchange.router {
-                Router::Default => {
-                    for key in keys() {
-                        if let Some(&queue) = vhosts[exchange.vhost].queues.get(key) {
-                            take(Target::Queue(queue));
-                        }
-                    }
-                }
+                Router::Default => {} // see above
                 Router::Direct(table) => {
                     for key in keys() {
                         table.bound(key).iter().for_each(|bound| take(bound.target));

@@ -63,6 +63,7 @@ impl Broker {
                     self.enqueue(queue, &stored);
                 }
             }
+            self.journal_message(message);
         }
         for (unacked, fate) in settled {
             self.end_delivery(channel, unacked, fate);

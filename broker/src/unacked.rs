@@ -43,19 +43,17 @@ impl UnackedList {
 
     /// Takes the delivery of `tag`.
     pub(crate) fn take(&mut self, tag: u64) -> Option<Unacked> {
+        if self.ring.front()?.tag == tag {
+            return self.take_first(tag); // as it mostly is
+        }
         let at = self.find(tag)?;
         let unacked = self.ring[at];
-        if at == 0 {
-            self.ring.pop_front();
-            self.trim();
-        } else {
-            self.ring[at].entry.message = MessageId::NONE;
-            self.holes += 1;
-            // Without this one delivery that is never acknowledged would pin all that follow.
-            if self.holes > 64 && self.holes > self.ring.len() / 2 {
-                self.ring.retain(|unacked| unacked.entry.message != MessageId::NONE);
-                self.holes = 0;
-            }
+        self.ring[at].entry.message = MessageId::NONE;
+        self.holes += 1;
+        // Without this one delivery that is never acknowledged would pin all that follow.
+        if self.holes > 64 && self.holes > self.ring.len() / 2 {
+            self.ring.retain(|unacked| unacked.entry.message != MessageId::NONE);
+            self.holes = 0;
         }
         Some(unacked)
     }
@@ -117,12 +115,13 @@ mod tests {
     use crate::backlog::NEVER;
     use crate::ids::Slots;
     use crate::messages::Messages;
+    use crate::returns::Returns;
 
     fn list(tags: impl IntoIterator<Item = u64>) -> UnackedList {
         let queue = Slots::<QueueId, ()>::new().insert(());
         let publish = crate::message::Publish::new(b"", b"", b"");
         let message = Messages::default().insert(&publish, None, 1);
-        let entry = Entry { position: 0, expires: NEVER, message, returns: 0 };
+        let entry = Entry { position: 0, expires: NEVER, message, returns: Returns::default() };
         let mut list = UnackedList::default();
         tags.into_iter().for_each(|tag| list.push(Unacked { tag, entry, queue, consumer: None }));
         list

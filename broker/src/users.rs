@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::broker::Broker;
 use crate::connection::OpenConnection;
+use crate::definition::DefinitionKey;
 use crate::error::{Error, ErrorKind, Result, text};
 use crate::ids::ConnectionId;
 use crate::names::Name;
@@ -57,6 +58,18 @@ impl User {
         })
     }
 
+    pub(crate) fn permission(&self, vhost: &[u8]) -> Option<&Permission> {
+        self.permissions.get(vhost)
+    }
+
+    pub(crate) fn topic_permission(
+        &self,
+        vhost: &[u8],
+        exchange: &[u8],
+    ) -> Option<&TopicPermission> {
+        self.topics.get(vhost)?.get(exchange)
+    }
+
     fn grant(&self, vhost: &[u8]) -> Option<Grant> {
         let permission = self.permissions.get(vhost)?.clone();
         Some(Grant { permission, topics: self.topics.get(vhost).cloned().unwrap_or_default() })
@@ -83,13 +96,15 @@ impl Broker {
         let known = self.users.entry(name.into()).or_default();
         let User { password, tags, limits, .. } = user;
         *known = User { password, tags, limits, ..std::mem::take(known) };
+        self.journal_user(name);
     }
 
     /// Forgets a user, if it is there. Its connections stay and may do nothing more.
     pub fn delete_user(&mut self, name: &[u8]) -> bool {
-        let deleted = self.users.remove(name).is_some();
+        let Some(user) = self.users.remove(name) else { return false };
+        self.journal_user_deleted(name, &user);
         self.refresh_grants(name, None);
-        deleted
+        true
     }
 
     /// Says what a user may do in a virtual host, also on the connections that it has; `None`
@@ -105,6 +120,7 @@ impl Broker {
             Some(permission) => known.permissions.insert(vhost.into(), permission),
             None => known.permissions.remove(vhost),
         };
+        self.journal_permission(user, vhost);
         self.refresh_grants(user, Some(vhost));
         true
     }
@@ -124,8 +140,25 @@ impl Broker {
             Some(permission) => topics.insert(exchange.into(), permission),
             None => topics.remove(exchange),
         };
+        self.journal_topic_permission(user, vhost, exchange);
         self.refresh_grants(user, Some(vhost));
         true
+    }
+
+    /// A virtual host goes, and what users were allowed there.
+    pub(crate) fn forget_permissions_in(&mut self, vhost: &[u8]) {
+        for (name, user) in &mut self.users {
+            let topics = user.topics.remove(vhost).unwrap_or_default();
+            let permission = user.permissions.remove(vhost);
+            let Some(journal) = &mut self.journal else { continue };
+            for exchange in topics.keys() {
+                let key = DefinitionKey::TopicPermission { user: name, vhost, exchange };
+                journal.undefined(&key);
+            }
+            if permission.is_some() {
+                journal.undefined(&DefinitionKey::Permission { user: name, vhost });
+            }
+        }
     }
 
     /// Whether this is the user's password. An empty one never is, as in RabbitMQ.

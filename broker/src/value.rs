@@ -116,6 +116,50 @@ impl Value {
     }
 }
 
+impl Value {
+    /// Whether a header of this value is what a headers binding asks for: numbers compare as
+    /// numbers, a timestamp is one too, and text and bytes are the same. RabbitMQ compares what
+    /// Erlang makes of them.
+    pub(crate) fn matches(&self, wanted: &Value) -> bool {
+        if let (Some(a), Some(b)) = (self.number(), wanted.number()) {
+            return a == b;
+        }
+        match (self, wanted) {
+            (Value::String(a) | Value::Binary(a), Value::String(b) | Value::Binary(b)) => a == b,
+            _ => self == wanted,
+        }
+    }
+
+    fn number(&self) -> Option<Number> {
+        Some(match self {
+            Value::F32(value) => Number::Float(f64::from(*value)),
+            Value::F64(value) => Number::Float(*value),
+            Value::Timestamp(seconds) => Number::Integer((*seconds).into()),
+            _ => Number::Integer(self.as_integer()?.into()),
+        })
+    }
+}
+
+/// A value that is a number, whatever its type.
+#[derive(Clone, Copy)]
+enum Number {
+    Integer(i128),
+    Float(f64),
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Number) -> bool {
+        match (*self, *other) {
+            (Number::Integer(a), Number::Integer(b)) => a == b,
+            (Number::Float(a), Number::Float(b)) => a == b,
+            // Exact for all that a float can tell apart: none of 2^53 and above stays a fraction.
+            (Number::Integer(a), Number::Float(b)) | (Number::Float(b), Number::Integer(a)) => {
+                b.fract() == 0.0 && b.abs() < 1e30 && b as i128 == a
+            }
+        }
+    }
+}
+
 /// As RabbitMQ's texts show a value: text bare, the rest as Erlang prints it.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

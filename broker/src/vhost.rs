@@ -3,16 +3,20 @@
 //! Each is born with the default exchange and the `amq.` exchanges that every client may count on.
 
 use crate::broker::Broker;
+use crate::definition::DefinitionKey;
 use crate::error::{Error, ErrorKind, Result, precondition_failed, text};
 use crate::exchange::{Exchange, ExchangeType};
-use crate::ids::{ExchangeId, QueueId, VhostId};
+use crate::ids::{ExchangeId, QueueId, Slots, VhostId};
 use crate::names::{Name, NameMap};
+use crate::queue::Queue;
 use crate::users::not_allowed;
 use crate::value::Table;
 
 pub(crate) struct Vhost {
     pub(crate) name: Name,
     pub(crate) queues: NameMap<QueueId>,
+    /// The queue that `queue_named` found last; it may have gone.
+    last_queue: Option<QueueId>,
     pub(crate) exchanges: NameMap<ExchangeId>,
     pub(crate) default_exchange: ExchangeId,
     pub(crate) description: String,
@@ -20,6 +24,25 @@ pub(crate) struct Vhost {
     pub(crate) limits: VhostLimits,
     /// Open connections.
     pub(crate) connections: usize,
+}
+
+impl Vhost {
+    /// The queue of this name. Publishers stay with one for a while, and to compare its name costs
+    /// less than to find it among all.
+    #[inline]
+    pub(crate) fn queue_named(
+        &mut self,
+        name: &[u8],
+        queues: &Slots<QueueId, Queue>,
+    ) -> Option<QueueId> {
+        let last = self
+            .last_queue
+            .filter(|&last| queues.get(last).is_some_and(|queue| *queue.name == *name));
+        if last.is_none() {
+            self.last_queue = self.queues.get(name).copied();
+        }
+        self.last_queue
+    }
 }
 
 /// What a virtual host may hold at once; `None` is no limit (`rabbitmqctl set_vhost_limits`).
@@ -47,6 +70,11 @@ pub(crate) fn predeclared(name: &str) -> Option<ExchangeType> {
     PREDECLARED.iter().find(|(known, ..)| *known == name).map(|&(_, kind, _)| kind)
 }
 
+/// Whether every virtual host has an exchange of this name.
+pub(crate) fn is_predeclared(name: &[u8]) -> bool {
+    PREDECLARED.iter().any(|(known, ..)| known.as_bytes() == name)
+}
+
 impl Broker {
     /// Makes a virtual host with the exchanges that belong to every one; finds it if it is there.
     pub fn add_vhost(&mut self, name: &[u8]) -> VhostId {
@@ -56,6 +84,7 @@ impl Broker {
         let vhost = self.vhosts.insert(Vhost {
             name: name.into(),
             queues: self.hash.map(),
+            last_queue: None,
             exchanges: self.hash.map(),
             default_exchange: ExchangeId::nowhere(),
             description: String::new(),
@@ -80,7 +109,34 @@ impl Broker {
                 vhost.default_exchange = id;
             }
         }
+        self.journal_vhost(vhost);
         vhost
+    }
+
+    /// Forgets a virtual host with all that is in it and all that users may do there; false if
+    /// there is none. Connections that are still open to it are closed, but not told: a server
+    /// tells them first.
+    pub fn delete_vhost(&mut self, name: &[u8]) -> bool {
+        let Some(&vhost) = self.vhost_names.get(name) else { return false };
+        let connections = self.connections.iter().filter(|(_, state)| state.vhost == vhost);
+        for connection in connections.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.close_connection(connection);
+        }
+        let queues = self.queues.iter().filter(|(_, state)| state.vhost == vhost);
+        for queue in queues.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.remove_queue(queue);
+        }
+        let exchanges = self.exchanges.iter().filter(|(_, state)| state.vhost == vhost);
+        for exchange in exchanges.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.remove_exchange(exchange);
+        }
+        self.forget_permissions_in(name);
+        self.vhost_names.remove(name);
+        self.vhosts.remove(vhost);
+        if let Some(journal) = &mut self.journal {
+            journal.undefined(&DefinitionKey::Vhost { name });
+        }
+        true
     }
 
     /// Finds a virtual host by name; `NOT_ALLOWED` if there is none, as RabbitMQ answers
@@ -96,6 +152,7 @@ impl Broker {
         if let Some(vhost) = self.vhosts.get_mut(vhost) {
             vhost.limits = limits;
         }
+        self.journal_vhost(vhost);
     }
 
     /// `NOT_ALLOWED` if the broker or the virtual host takes no more connections.

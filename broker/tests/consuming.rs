@@ -64,7 +64,8 @@ fn tags_go_on_after_acknowledgements_and_are_never_given_again() {
         house.ack(channel, tag);
     }
     house.fill(channel, "q", 0..1);
-    house.broker.get(channel, b"q", true).expect("exists").expect("without acknowledgement");
+    let fetched = house.broker.get(channel, b"q", true).expect("exists");
+    assert!(fetched.message().is_some(), "without acknowledgement");
     house.fill(channel, "q", 0..1);
     assert_eq!(house.get(channel, "q").map(|it| it.0), Some(4));
     let unknown = "PRECONDITION_FAILED - unknown delivery tag 3";

@@ -443,6 +443,22 @@ fn deleting_returns_the_ready_count_and_tells_the_consumers() {
 }
 
 #[test]
+fn a_queue_that_is_neither_empty_nor_unused_is_refused_for_what_it_holds() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.qos(channel, 1, false);
+    house.consume(channel, "q", "t");
+    house.fill(channel, "q", 0..2);
+    for (if_unused, if_empty, why) in [(true, true, "not empty"), (true, false, "in use")] {
+        refused(
+            house.broker.delete_queue(channel, b"q", if_unused, if_empty),
+            &format!("PRECONDITION_FAILED - queue 'q' in vhost '/' {why}"),
+        );
+    }
+}
+
+#[test]
 fn a_client_that_does_not_know_cancellation_is_not_told() {
     let mut house = House::new();
     let open = OpenConnection { vhost: b"/", user: b"guest", key: 9, cancel_notify: false };

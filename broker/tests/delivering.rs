@@ -201,6 +201,9 @@ fn if_both_prefetches_are_set_both_hold() {
     assert_eq!(house.drain().len(), 1);
     house.ack(channel, 1);
     assert_eq!(house.drain().len(), 1);
+    house.qos(channel, 5, false);
+    assert_eq!(house.drain().len(), 1, "that of the channel is over, the first consumer's stays");
+    assert_eq!(house.counts(channel, "q"), (5, 2));
 }
 
 #[test]
@@ -353,7 +356,10 @@ fn get_tells_how_many_are_left_and_none_when_empty() {
     house.fill(channel, "q", 0..3);
     assert_eq!(house.get(channel, "q"), Some((1, "0".into(), false, 2)));
     assert_eq!(house.get(channel, "q"), Some((2, "1".into(), false, 1)));
-    refused(house.broker.get(channel, b"p", false), "NOT_FOUND - no queue 'p' in vhost '/'");
+    refused(
+        house.broker.get(channel, b"p", false).map(drop),
+        "NOT_FOUND - no queue 'p' in vhost '/'",
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn expiring(milliseconds: u64) -> Props {
 
 /// The first message of a queue, taken: exchange, routing key and properties.
 fn take(house: &mut House, channel: ChannelId, queue: &str) -> (String, String, Props) {
-    let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists");
+    let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists").message();
     let message = fetched.expect("a message").message;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (exchange, key) = (text(message.exchange()), text(message.routing_key()));
@@ -116,6 +116,84 @@ fn with_a_time_to_live_of_0_a_message_is_delivered_now_or_dropped() {
 }
 
 #[test]
+fn a_message_that_comes_back_after_its_time_is_dropped_even_if_it_never_waited() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let soon = table(&[("x-message-ttl", Value::I32(1000))]);
+    house.declare_with(channel, "q", "", &soon).expect("declared");
+    house.consume(channel, "q", "t");
+    house.publish(channel, "", "q", "1");
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 1"]);
+    house.advance(1000);
+    house.broker.recover(channel, true).expect("recovered");
+    assert_eq!(house.drain(), [""; 0]);
+    assert_eq!(house.counts(channel, "q"), (0, 1));
+}
+
+#[test]
+fn a_message_of_a_lower_priority_expires_when_those_above_it_have_gone() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let priorities = table(&[("x-max-priority", Value::I32(5))]);
+    house.declare_with(channel, "q", "", &priorities).expect("declared");
+    house
+        .publish_with(channel, ("", "q", "high"), Props::default(), |publish| {
+            publish.properties.priority = 5;
+        })
+        .expect("published");
+    house.publish_with(channel, ("", "q", "low"), expiring(0), |_| {}).expect("published");
+    house.advance(1);
+    assert_eq!(house.counts(channel, "q"), (2, 0));
+    assert_eq!(house.bodies(channel, "q"), ["high"]);
+    assert_eq!(house.counts(channel, "q"), (0, 0));
+}
+
+#[test]
+fn the_oldest_makes_room_before_a_new_message_expires() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    with_letters(&mut house, channel, "q", &[("x-max-length", Value::I32(1))]);
+    house.publish(channel, "", "q", "old");
+    house.publish_with(channel, ("", "q", "new"), expiring(0), |_| {}).expect("published");
+    assert_eq!(house.counts(channel, "q"), (0, 0));
+    let ends = [(); 2].map(|()| deaths(&take(&mut house, channel, "dead").2));
+    assert_eq!(ends, [["q maxlen 1"], ["q expired 1"]]);
+}
+
+#[test]
+fn what_comes_back_to_a_full_queue_with_a_consumer_pushes_out_the_oldest_first() {
+    let mut house = House::new();
+    let (channel, other) = (house.channel(1), house.channel(2));
+    house.declare_with(channel, "q", "", &table(&[("x-max-length", Value::I32(1))])).expect("q");
+    house.publish(channel, "", "q", "1");
+    house.get(channel, "q");
+    house.publish(channel, "", "q", "2");
+    house.get(channel, "q");
+    house.broker.nack(channel, 0, true, true).expect("outstanding");
+    assert_eq!(house.bodies(channel, "q"), ["2"]);
+    house.publish(channel, "", "q", "3");
+    house.get(channel, "q");
+    house.publish(channel, "", "q", "4");
+    house.get(channel, "q");
+    house.consume(other, "q", "t");
+    house.broker.close_channel(channel);
+    assert_eq!(house.drain(), ["c2/1 deliver t 1 4 again"]);
+}
+
+#[test]
+fn get_does_not_count_what_has_expired_behind_the_message() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.fill(channel, "q", 0..1);
+    house.publish_with(channel, ("", "q", "1"), expiring(0), |_| {}).expect("published");
+    house.fill(channel, "q", 2..4);
+    assert_eq!(house.counts(channel, "q"), (4, 0));
+    let fetched = house.broker.get(channel, b"q", true).expect("exists").message().expect("there");
+    assert_eq!((fetched.message.body(), fetched.message_count), (&b"0"[..], 2));
+}
+
+#[test]
 fn a_full_queue_drops_its_oldest_and_the_publisher_is_confirmed() {
     let mut house = House::new();
     let channel = house.channel(1);
@@ -125,6 +203,22 @@ fn a_full_queue_drops_its_oldest_and_the_publisher_is_confirmed() {
     assert_eq!(house.drain(), ["c1/1 ack 4 multiple"]);
     assert_eq!(house.bodies(channel, "q"), ["2", "3"]);
     assert_eq!(house.bodies(channel, "dead"), ["0", "1"]);
+}
+
+#[test]
+fn a_full_queue_drops_nothing_that_an_acknowledgement_made_room_for() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let arguments = table(&[("x-max-length", Value::I32(1))]);
+    house.declare_with(channel, "q", "", &arguments).expect("declared");
+    house.qos(channel, 1, false);
+    house.consume(channel, "q", "t");
+    house.fill(channel, "q", 0..2);
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 0"]);
+    house.ack(channel, 1);
+    house.fill(channel, "q", 2..3);
+    assert_eq!(house.drain(), ["c1/1 deliver t 2 1"]);
+    assert_eq!(house.counts(channel, "q"), (1, 1), "2 is ready");
 }
 
 #[test]
@@ -176,6 +270,24 @@ fn reject_publish_dlx_dead_letters_the_new_message() {
 }
 
 #[test]
+fn a_full_queue_that_refuses_refuses_dead_letters_too() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    let refusing = [("x-max-length", Value::I32(1)), ("x-overflow", Value::text("reject-publish"))];
+    house.declare_with(channel, "full", "", &table(&refusing)).expect("declared");
+    house.exchange(channel, "dlx", "fanout");
+    house.bind(channel, "dlx", "full", "");
+    with_letters(&mut house, channel, "q", &[]);
+    house.fill(channel, "q", 0..3);
+    for _ in 0..3 {
+        house.get(channel, "q");
+    }
+    house.broker.nack(channel, 0, true, false).expect("outstanding");
+    assert_eq!(house.bodies(channel, "full"), ["0"]);
+    assert_eq!(house.broker.totals().messages, 3, "those in `dead` are left");
+}
+
+#[test]
 fn a_length_of_0_still_delivers_straight_to_a_waiting_consumer() {
     let mut house = House::new();
     let channel = house.channel(1);
@@ -191,7 +303,7 @@ fn what_is_rejected_without_requeue_goes_to_the_dead_letter_exchange_with_its_hi
     let mut house = House::new();
     let channel = house.channel(1);
     with_letters(&mut house, channel, "q", &[]);
-    house.broker.set_wall_clock(1_700_000_000);
+    house.broker.set_wall_clock(std::time::Duration::from_secs(1_700_000_000));
     let props =
         Props { headers: Some(table(&[("colour", Value::text("red"))])), ..expiring(60_000) };
     house.bind(channel, "amq.direct", "q", "key");
@@ -379,6 +491,21 @@ fn the_higher_priority_goes_first_and_those_above_the_highest_count_as_that() {
 }
 
 #[test]
+fn a_higher_priority_does_not_overtake_what_there_was_room_for_before_it_came() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare_with(channel, "q", "", &table(&[("x-max-priority", Value::I32(5))])).expect("q");
+    house.qos(channel, 1, false);
+    house.consume(channel, "q", "t");
+    house.fill(channel, "q", 0..2);
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 0"]);
+    house.ack(channel, 1);
+    let set = |publish: &mut Publish<'_>| publish.properties.priority = 5;
+    house.publish_with(channel, ("", "q", "urgent"), Props::default(), set).expect("published");
+    assert_eq!(house.drain(), ["c1/1 deliver t 2 1"]);
+}
+
+#[test]
 fn a_requeued_message_keeps_its_priority_and_its_place_in_it() {
     let mut house = House::new();
     let channel = house.channel(1);
@@ -445,6 +572,21 @@ fn a_delivery_limit_of_l_allows_l_plus_1_deliveries() {
     }
     let (.., props) = take(&mut house, channel, "dead");
     assert_eq!(deaths(&props), ["q delivery_limit 1"]);
+}
+
+#[test]
+fn a_message_that_went_straight_to_a_consumer_expires_when_it_has_come_back() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.consume(channel, "q", "t");
+    house.publish_with(channel, ("", "q", "m"), expiring(100), |_| {}).expect("published");
+    assert_eq!(house.drain(), ["c1/1 deliver t 1 m"]);
+    house.broker.cancel(channel, b"t").expect("cancelled");
+    house.broker.nack(channel, 1, false, true).expect("outstanding");
+    assert_eq!(house.counts(channel, "q"), (1, 0));
+    house.advance(100);
+    assert_eq!(house.counts(channel, "q"), (0, 0));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn consume_replies(house: &mut House, channel: ChannelId, tag: &str) -> Result<S
 fn request(house: &mut House, channel: ChannelId) -> String {
     let props = Props { reply_to: Some(b"amq.rabbitmq.reply-to".to_vec()), ..Props::default() };
     house.publish_with(channel, ("", "q", "request"), props, |_| {}).expect("published");
-    let fetched = house.broker.get(channel, b"q", true).expect("exists").expect("there");
+    let fetched = house.broker.get(channel, b"q", true).expect("exists").message().expect("there");
     let raw = fetched.message.properties().to_vec();
     String::from_utf8(house.codec.decode(&raw).reply_to.expect("reply-to")).expect("text")
 }
@@ -244,7 +244,7 @@ fn messages_of_a_quorum_queue_say_how_often_they_came_back() {
     house.fill(channel, "q", 0..1);
     house.fill(channel, "classic", 0..1);
     let mut count = |queue: &str| {
-        let fetched = house.broker.get(channel, queue.as_bytes(), false).expect("exists");
+        let fetched = house.broker.get(channel, queue.as_bytes(), false).expect("exists").message();
         let fetched = fetched.expect("there");
         let (tag, count) = (fetched.delivery_tag, fetched.delivery_count);
         house.broker.reject(channel, tag, true).expect("outstanding");

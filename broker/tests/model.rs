@@ -278,6 +278,7 @@ impl Model {
             state.shared = count;
         } else {
             state.prefetch = count;
+            state.shared = 0;
         }
         self.log.push(format!("qos {channel} {count} global {global}"));
         self.house.qos(id, count as u16, global);

@@ -207,6 +207,44 @@ fn a_headers_exchange_compares_headers_with_their_types() {
 }
 
 #[test]
+fn a_headers_exchange_compares_numbers_as_numbers_and_text_as_bytes() {
+    let mut house = House::new();
+    let channel = house.channel(1);
+    house.declare(channel, "q");
+    house.exchange(channel, "x", "headers");
+    let wanted = [
+        ("one", Value::I32(1)),
+        ("two", Value::Timestamp(2)),
+        ("half", Value::F64(0.5)),
+        ("red", Value::text("red")),
+        ("list", Value::Array(vec![Value::I32(1)])),
+    ];
+    let table = wanted.iter().map(|(name, value)| (*name, value.clone())).collect();
+    house.bind_with(channel, "x", "q", "", &table).expect("bound");
+    let same = [
+        ("one", Value::F64(1.0)),
+        ("two", Value::I64(2)),
+        ("half", Value::F32(0.5)),
+        ("red", Value::Binary("red".into())),
+        ("list", Value::Array(vec![Value::I32(1)])),
+    ];
+    house.publish_with(channel, ("x", "", "same"), headers(&same), |_| {}).expect("published");
+    let others = [
+        ("one", Value::F64(1.5)),
+        ("two", Value::text("2")),
+        ("half", Value::I32(0)),
+        ("red", Value::text("Red")),
+        ("list", Value::Array(vec![Value::I64(1)])),
+    ];
+    for (at, other) in others.into_iter().enumerate() {
+        let mut differs = same.clone();
+        differs[at] = other;
+        house.publish_with(channel, ("x", "", ""), headers(&differs), |_| {}).expect("published");
+    }
+    assert_eq!(house.bodies(channel, "q"), ["same"]);
+}
+
+#[test]
 fn an_x_match_that_is_not_one_of_the_four_is_refused() {
     let mut house = House::new();
     let channel = house.channel(1);
@@ -309,9 +347,8 @@ fn confirms_count_from_1_and_coalesce() {
 
 #[test]
 fn a_persistent_message_in_a_durable_queue_is_confirmed_when_it_is_stored() {
-    let mut config = Config::default();
-    config.confirm_after_store = true;
-    let mut house = House::with(config);
+    let mut house = House::new();
+    house.broker.set_journal(Box::new(common::store::Store::default()), 0);
     let channel = house.channel(1);
     house.declare(channel, "transient");
     house.declare_with(channel, "durable", "durable", &Table::new()).expect("declared");
@@ -392,7 +429,8 @@ fn properties_and_bodies_of_any_size_arrive_as_they_were_given() {
                 publish.body = Body::Shared(body.clone().into());
             }
             house.broker.publish(channel, &publish).expect("published");
-            let fetched = house.broker.get(channel, b"q", true).expect("exists").expect("there");
+            let fetched =
+                house.broker.get(channel, b"q", true).expect("exists").message().expect("there");
             assert_eq!(fetched.message.body(), body);
             assert_eq!(fetched.message.properties(), b"properties");
             assert_eq!(fetched.message.routing_key(), b"q");
@@ -413,7 +451,7 @@ fn cc_and_bcc_route_further_and_bcc_is_taken_out() {
     let props = headers(&[("CC", keys("carbon")), ("BCC", keys("blind"))]);
     house.publish_with(channel, ("", "q", "m"), props, |_| {}).expect("published");
     for queue in ["q", "carbon", "blind"] {
-        let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists");
+        let fetched = house.broker.get(channel, queue.as_bytes(), true).expect("exists").message();
         let message = fetched.expect("one copy").message;
         assert_eq!(message.routing_key(), b"q", "the original key");
         let raw = message.properties().to_vec();

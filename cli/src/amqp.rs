@@ -15,6 +15,7 @@ use ropewalk::amqp::definitions;
 use ropewalk::amqp::server::{Config, Server};
 use serde::Deserialize;
 
+use crate::data;
 use crate::memory::MemoryLimit;
 use crate::service::Listen;
 
@@ -25,6 +26,13 @@ pub(crate) struct Amqp {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:5672]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<Listen>,
+    /// Keep durable queues and persistent messages in DIR
+    /// [default: ropewalk/amqp in the user's data home]
+    #[arg(long, value_name = "DIR", conflicts_with = "memory")]
+    data: Option<PathBuf>,
+    /// Keep nothing: all is in memory, and gone at the end
+    #[arg(long)]
+    memory: bool,
     /// A user who can log in (repeatable) [default: guest:guest]
     #[arg(long, value_name = "NAME:PASSWORD")]
     user: Vec<Login>,
@@ -135,6 +143,10 @@ pub(crate) enum AmqpError {
     File { path: PathBuf, error: io::Error },
     Users { path: PathBuf, line: usize, problem: &'static str },
     Definitions { path: PathBuf, problem: String },
+    Data { directory: PathBuf, problem: String },
+    NoDirectory,
+    BothMemoryAndData,
+    Output(io::Error),
 }
 
 impl fmt::Display for AmqpError {
@@ -146,6 +158,16 @@ impl fmt::Display for AmqpError {
                 write!(f, "{}, line {line}: {problem}", path.display())
             }
             Self::Definitions { path, problem } => write!(f, "{}: {problem}", path.display()),
+            Self::Data { directory, problem } => {
+                write!(f, "cannot use the data in {}: {problem}", directory.display())
+            }
+            Self::NoDirectory => write!(
+                f,
+                "there is no home directory for its data; choose one with --data DIR, or keep \
+                 nothing with --memory"
+            ),
+            Self::BothMemoryAndData => write!(f, "choose one of `data` and `memory`"),
+            Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
         }
     }
 }
@@ -168,7 +190,15 @@ impl Amqp {
     /// A server on this reactor with all that the options say, ready to listen.
     pub(crate) fn server(&self, reactor: &mut Reactor) -> Result<Server, AmqpError> {
         let server = Server::new(self.config());
-        server.start(reactor).map_err(AmqpError::Randomness)?;
+        match (&self.data, self.memory) {
+            (Some(_), true) => return Err(AmqpError::BothMemoryAndData),
+            (None, true) => server.start(reactor).map_err(AmqpError::Randomness)?,
+            (Some(directory), false) => data::open(&server, directory, reactor)?,
+            (None, false) => {
+                let directory = data::default_directory().ok_or(AmqpError::NoDirectory)?;
+                data::open(&server, &directory, reactor)?;
+            }
+        }
         if let Some(path) = &self.definitions {
             import(&server, path, reactor)?;
         }

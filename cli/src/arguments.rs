@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::amqp::Amqp;
+use crate::data::DataTool;
 use crate::service::{Echo, Http, Line};
 
 /// Event-driven servers: a message queue for every RabbitMQ client, HTTP, lines, echo.
@@ -31,8 +32,8 @@ pub(crate) enum Command {
         config: Option<PathBuf>,
     },
     /// Start the message queue: AMQP 0-9-1, as RabbitMQ speaks it
-    #[command(after_help = AMQP)]
-    Amqp(Amqp),
+    #[command(after_help = AMQP, args_conflicts_with_subcommands = true)]
+    Amqp(Box<MessageQueue>),
     /// Start an HTTP/1.1 server that answers with the request it saw
     Http(Http),
     /// Start a server that sends each line back
@@ -41,7 +42,20 @@ pub(crate) enum Command {
     Echo(Echo),
 }
 
+/// The message queue, or a tool for what it left on the disk.
+#[derive(Debug, Args)]
+pub(crate) struct MessageQueue {
+    #[command(flatten)]
+    pub(crate) options: Amqp,
+    #[command(subcommand)]
+    pub(crate) tool: Option<DataTool>,
+}
+
 const AMQP: &str = "\
+Durable exchanges, queues, bindings and users, and persistent messages in durable queues, are kept in
+a directory: that of --data, or else ropewalk/amqp in $XDG_DATA_HOME or ~/.local/share; the log says
+where. One broker at a time uses a directory. `ropewalk amqp check DIR` tells what is in it.
+
 Without --user, --user-file and --definitions there is one user, `guest` with the password `guest`,
 who can only connect from this machine. Other users have to be listed, and then guest is none of
 them.

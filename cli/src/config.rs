@@ -101,7 +101,7 @@ fn service(entry: Spanned<DeValue<'_>>) -> Result<Service, Problem> {
     }
     let options = Spanned::new(span, table);
     match kind.get_ref().as_str() {
-        Some("amqp") => options_of(options).map(Service::Amqp),
+        Some("amqp") => options_of(options).map(Box::new).map(Service::Amqp),
         Some("http") => options_of(options).map(Service::Http),
         Some("line") => options_of(options).map(Service::Line),
         Some("echo") => options_of(options).map(Service::Echo),

@@ -9,6 +9,7 @@
 mod amqp;
 mod arguments;
 mod config;
+mod data;
 mod memory;
 mod serve;
 mod service;

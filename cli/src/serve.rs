@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use ropewalk::amqp::server::Server;
 use ropewalk::{Address, Error, Reactor};
 
 use crate::amqp::AmqpError;
@@ -18,6 +19,7 @@ pub(crate) enum Problem {
     Listen { kind: &'static str, error: Error, instead: &'static str },
     Reactor(Error),
     Output(io::Error),
+    Store(String),
 }
 
 impl fmt::Display for Problem {
@@ -31,6 +33,7 @@ impl fmt::Display for Problem {
             Self::Listen { kind, error, .. } => write!(f, "{kind}: {error}"),
             Self::Reactor(error) => write!(f, "{error}"),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
+            Self::Store(problem) => write!(f, "amqp: the data could not be kept: {problem}"),
         }
     }
 }
@@ -50,9 +53,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
             instead = "change its `listen` in the file";
             config::read(&file).map_err(Problem::Config)?
         }
-        Command::Amqp(options) => {
-            options.warn_of_passwords();
-            vec![Service::Amqp(options)]
+        Command::Amqp(queue) => {
+            if let Some(tool) = queue.tool {
+                return tool.run().map_err(Problem::Amqp);
+            }
+            queue.options.warn_of_passwords();
+            vec![Service::Amqp(Box::new(queue.options))]
         }
         Command::Http(options) => vec![Service::Http(options)],
         Command::Line(options) => vec![Service::Line(options)],
@@ -61,10 +67,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     let mut reactor = Reactor::new().map_err(Problem::Reactor)?;
     // Before anything is announced: whoever reads that line may send a signal at once.
     reactor.stop_on_signals().map_err(Problem::Reactor)?;
-    let mut bound = Vec::new();
+    let (mut bound, mut brokers) = (Vec::new(), Vec::new());
     for service in &services {
         let kind = service.kind();
-        let addresses = service.start(&mut reactor).map_err(|error| match error {
+        let addresses = service.start(&mut reactor, &mut brokers).map_err(|error| match error {
             StartError::Amqp(error) => Problem::Amqp(error),
             StartError::Listen(error) => Problem::Listen { kind, error, instead },
         })?;
@@ -74,7 +80,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     if all {
         eprint!("{}", table(&bound));
     }
-    reactor.run().map_err(Problem::Reactor)
+    reactor.run().map_err(Problem::Reactor)?;
+    match brokers.iter().find_map(Server::failure) {
+        Some(problem) => Err(Problem::Store(problem)),
+        None => Ok(()),
+    }
 }
 
 /// One line for each listener, once all are bound.

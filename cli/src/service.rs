@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
+use ropewalk::amqp::server::Server;
 use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http, line};
 use serde::Deserialize;
 
@@ -15,7 +16,7 @@ use crate::amqp::{Amqp, AmqpError};
 /// One of the servers, with its options.
 #[derive(Debug)]
 pub(crate) enum Service {
-    Amqp(Amqp),
+    Amqp(Box<Amqp>),
     Http(Http),
     Line(Line),
     Echo(Echo),
@@ -87,7 +88,7 @@ impl Service {
     /// All of them, on their usual ports.
     pub(crate) fn usual() -> Vec<Self> {
         vec![
-            Self::Amqp(Amqp::default()),
+            Self::Amqp(Box::default()),
             Self::Http(Http::default()),
             Self::Line(Line::default()),
             Self::Echo(Echo::default()),
@@ -106,8 +107,8 @@ impl Service {
 
     pub(crate) fn listen(&self) -> &[Listen] {
         match self {
-            Self::Amqp(Amqp { listen, .. })
-            | Self::Http(Http { listen, .. })
+            Self::Amqp(options) => &options.listen,
+            Self::Http(Http { listen, .. })
             | Self::Line(Line { listen, .. })
             | Self::Echo(Echo { listen, .. }) => listen,
         }
@@ -142,8 +143,13 @@ impl Service {
         }
     }
 
-    /// Binds every address, and answers where each listens.
-    pub(crate) fn start(&self, reactor: &mut Reactor) -> Result<Vec<Address>, StartError> {
+    /// Binds every address, and answers where each listens; a message queue goes to `brokers`,
+    /// which are to be asked in the end whether they failed.
+    pub(crate) fn start(
+        &self,
+        reactor: &mut Reactor,
+        brokers: &mut Vec<Server>,
+    ) -> Result<Vec<Address>, StartError> {
         let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, self.usual_port()));
         let usual = [Listen(Endpoint::from(usual))];
         let listen = match self.listen() {
@@ -175,6 +181,7 @@ impl Service {
             Self::Echo(_) => bind(reactor, listen, || |_| line::echo::Echo),
             Self::Amqp(options) => {
                 let server = options.server(reactor).map_err(StartError::Amqp)?;
+                brokers.push(server.clone());
                 // All its listeners serve the same queues.
                 bind(reactor, listen, || server.clone())
             }

@@ -117,9 +117,15 @@ impl Core {
         }
         if let Some(net) = self.network.simulated() {
             let delay = net.borrow_mut().job_delay();
+            // A stop waits for it as for a job on a thread.
+            let key = self.pool.waiting.insert(Box::new(promise));
             self.call_later(
                 Duration::from_nanos(delay),
-                Box::new(move |_| promise.fire(isolate(job).map_err(Error::Panicked))),
+                Box::new(move |reactor| {
+                    if let Some(promise) = reactor.core_mut().take_promise::<T>(key) {
+                        promise.fire(isolate(job).map_err(Error::Panicked));
+                    }
+                }),
             );
             return deferred;
         }

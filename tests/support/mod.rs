@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,14 +23,18 @@ pub struct Server {
     /// What it said on standard output: `(kind, address)` for each listener.
     pub listening: Vec<(String, SocketAddr)>,
     errors: mpsc::Receiver<String>,
+    /// Its user's data home, in which nobody else keeps anything.
+    home: PathBuf,
 }
 
 impl Server {
     /// Starts `ropewalk ARGUMENTS` and waits until it listens on `listeners` addresses.
     pub fn start(arguments: &[&str], listeners: usize) -> Self {
+        let home = scratch("home");
         let mut child = Command::new(env!("CARGO_BIN_EXE_ropewalk"))
             .args(arguments)
             .env("RUST_LOG", "info")
+            .env("XDG_DATA_HOME", &home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -50,7 +55,7 @@ impl Server {
             let address = address.strip_prefix("tcp://").expect(&line);
             listening.push((kind.to_owned(), address.parse().expect(&line)));
         }
-        Self { child, listening, errors }
+        Self { child, listening, errors, home }
     }
 
     /// Where it listens first.
@@ -94,7 +99,19 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.home);
     }
+}
+
+/// A new directory below `target/`, whose user removes it.
+pub fn scratch(what: &str) -> PathBuf {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{what}-{}-{number}", std::process::id());
+    let directory = target().join("tests-scratch").join(name);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("target/ is writable");
+    directory
 }
 
 /// Waits for the end of a child, within patience.

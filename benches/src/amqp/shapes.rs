@@ -78,6 +78,11 @@ impl Shape {
         }
     }
 
+    /// Whether every message goes to every consumer.
+    pub(super) fn has_one_route(&self) -> bool {
+        !matches!(self.route, Route::Queues { queues: 2.., .. })
+    }
+
     fn queues(&self) -> usize {
         match self.route {
             Route::Queues { queues, .. } => queues,

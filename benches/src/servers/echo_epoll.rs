@@ -3,8 +3,9 @@
 
 use std::io;
 
-use super::{listen, raw};
+use super::listen;
+use super::raw::{self, Connection};
 
 pub(super) fn run() -> io::Result<()> {
-    raw::serve(&listen()?, |connection, data| connection.send(data))
+    raw::serve(&listen()?, |connection: &mut Connection, data: &[u8]| connection.send(data))
 }

@@ -4,14 +4,15 @@
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{HELLO, listen, raw};
+use super::raw::{self, Connection};
+use super::{HELLO, listen};
 
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
 pub(super) fn run() -> io::Result<()> {
     let mut answer = Answer { second: 0, bytes: Vec::new() };
     let mut out = Vec::new();
-    raw::serve(&listen()?, |connection, data| {
+    raw::serve(&listen()?, |connection: &mut Connection, data: &[u8]| {
         out.clear();
         let mut kept = std::mem::take(&mut connection.kept);
         if kept.is_empty() {

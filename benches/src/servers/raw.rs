@@ -13,6 +13,28 @@ const BUFFER: usize = 64 * 1024;
 /// Readable and writable, once, for good: nothing is registered again.
 const INTEREST: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 
+/// What a server does with the bytes. Every closure that takes a connection and what it sent is
+/// one.
+pub(super) trait Serve {
+    /// `data` came on this connection.
+    fn received(&mut self, connection: &mut Connection, data: &[u8]) -> io::Result<()>;
+
+    /// All that was ready has been read, and sockets may take more than before. The connections
+    /// are found by their slots.
+    fn turn_ended(&mut self, _connections: &mut [Option<Connection>]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The connection in this slot has gone.
+    fn lost(&mut self, _slot: usize) {}
+}
+
+impl<F: FnMut(&mut Connection, &[u8]) -> io::Result<()>> Serve for F {
+    fn received(&mut self, connection: &mut Connection, data: &[u8]) -> io::Result<()> {
+        self(connection, data)
+    }
+}
+
 pub(super) struct Connection {
     stream: TcpStream,
     /// What the kernel would not take yet.
@@ -22,6 +44,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Its number, which it shares with no other that is open.
+    pub(super) fn slot(&self) -> usize {
+        self.stream.as_raw_fd() as usize
+    }
+
+    /// Whether the kernel takes no more for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     pub(super) fn send(&mut self, mut data: &[u8]) -> io::Result<()> {
         if self.unsent.is_empty() {
             match sys::send(self.stream.as_raw_fd(), data) {
@@ -47,11 +79,8 @@ impl Connection {
     }
 }
 
-/// Calls `received` with what each connection sends.
-pub(super) fn serve(
-    listener: &TcpListener,
-    mut received: impl FnMut(&mut Connection, &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+/// Serves whoever connects.
+pub(super) fn serve(listener: &TcpListener, mut server: impl Serve) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = Epoll::new()?;
     epoll.add(listener, libc::EPOLLIN | libc::EPOLLET, LISTENER)?;
@@ -66,11 +95,13 @@ pub(super) fn serve(
                 continue;
             }
             let Some(connection) = &mut connections[token as usize] else { continue };
-            let open = ready(connection, flags, &mut buffer, &mut received);
+            let open = ready(connection, flags, &mut buffer, &mut server);
             if !matches!(open, Ok(true)) {
                 connections[token as usize] = None;
+                server.lost(token as usize);
             }
         }
+        server.turn_ended(&mut connections)?;
     }
 }
 
@@ -80,7 +111,7 @@ fn ready(
     connection: &mut Connection,
     flags: i32,
     buffer: &mut [u8],
-    received: &mut impl FnMut(&mut Connection, &[u8]) -> io::Result<()>,
+    server: &mut impl Serve,
 ) -> io::Result<bool> {
     if flags & libc::EPOLLOUT != 0 && !connection.unsent.is_empty() {
         connection.flush()?;
@@ -92,7 +123,7 @@ fn ready(
         match sys::recv(connection.stream.as_raw_fd(), buffer) {
             Ok(0) => return Ok(false),
             Ok(count) => {
-                received(connection, &buffer[..count])?;
+                server.received(connection, &buffer[..count])?;
                 // A short read has drained it, but for the peer's FIN.
                 if count < buffer.len() && flags & libc::EPOLLRDHUP == 0 {
                     return Ok(true);
@@ -118,11 +149,12 @@ fn accept_all(
         };
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        let slot = stream.as_raw_fd() as usize;
-        epoll.add(&stream, INTEREST, slot as u64)?;
+        let connection = Connection { stream, unsent: Vec::new(), kept: Vec::new() };
+        let slot = connection.slot();
+        epoll.add(&connection.stream, INTEREST, slot as u64)?;
         if connections.len() <= slot {
             connections.resize_with(slot + 1, || None);
         }
-        connections[slot] = Some(Connection { stream, unsent: Vec::new(), kept: Vec::new() });
+        connections[slot] = Some(connection);
     }
 }

@@ -59,7 +59,7 @@ impl Headers {
             let mut arguments = binding.arguments.iter();
             let is_there = |(name, wanted): (&[u8], &Value)| match headers.get(name) {
                 Some(_) if *wanted == Value::Void => true,
-                Some(value) => value.equivalent(wanted),
+                Some(value) => value.matches(wanted),
                 None => false,
             };
             // Without arguments "all" matches everything and "any" nothing.

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod calls;
+pub(crate) mod store;
+pub(crate) mod stories;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,6 +58,9 @@ impl PropertyCodec for ListCodec {
     }
 }
 
+/// When the stories begin, for the wall clock.
+const EPOCH: Duration = Duration::from_secs(1_600_000_000);
+
 /// A broker, its codec, and the connections opened so far.
 pub(crate) struct House {
     pub(crate) broker: Broker,
@@ -72,7 +79,10 @@ impl House {
     }
 
     pub(crate) fn with(config: Config) -> House {
-        let codec = ListCodec::default();
+        House::with_codec(config, ListCodec::default())
+    }
+
+    pub(crate) fn with_codec(config: Config, codec: ListCodec) -> House {
         let mut seed = 0_u8;
         let entropy = move |bytes: &mut [u8]| {
             for byte in bytes {
@@ -252,7 +262,8 @@ impl House {
         channel: ChannelId,
         queue: &str,
     ) -> Option<(u64, String, bool, usize)> {
-        let fetched = self.broker.get(channel, queue.as_bytes(), false).expect("queue exists")?;
+        let fetch = self.broker.get(channel, queue.as_bytes(), false).expect("queue exists");
+        let fetched = fetch.message()?;
         let body = String::from_utf8_lossy(fetched.message.body()).into_owned();
         Some((fetched.delivery_tag, body, fetched.redelivered, fetched.message_count))
     }
@@ -261,7 +272,7 @@ impl House {
     pub(crate) fn bodies(&mut self, channel: ChannelId, queue: &str) -> Vec<String> {
         let mut bodies = Vec::new();
         while let Some(fetched) =
-            self.broker.get(channel, queue.as_bytes(), true).expect("queue exists")
+            self.broker.get(channel, queue.as_bytes(), true).expect("queue exists").message()
         {
             bodies.push(String::from_utf8_lossy(fetched.message.body()).into_owned());
         }
@@ -278,6 +289,7 @@ impl House {
 
     pub(crate) fn advance(&mut self, milliseconds: u64) {
         self.now += Duration::from_millis(milliseconds);
+        self.broker.set_wall_clock(EPOCH + self.now);
         self.broker.tick(self.now);
     }
 

@@ -14,3 +14,6 @@ pub mod server;
 
 /// The message queue itself, which the [`server`] puts on the network.
 pub use ropewalk_broker as broker;
+
+/// The message log in which the [`server`] keeps what has to be there after a restart.
+pub use ropewalk_store as store;

@@ -5,7 +5,7 @@
 
 use super::method::{Method, MethodId};
 use super::{
-    Command, Content, ContentHeader, EncodeMethod, Error, Frame, FrameKind, Payload, Result,
+    Command, Content, ContentHeader, Error, Frame, FrameKind, Payload, RawCommand, Result,
 };
 use bytes::Bytes;
 use std::mem;
@@ -70,8 +70,14 @@ impl Assembler {
     /// Takes the channel's next frame, and returns a command once it is whole.
     ///
     /// A heartbeat belongs to no channel and counts as any frame that is not expected.
-    #[inline(always)]
     pub fn push<'a>(&'a mut self, frame: Frame<'a>) -> Result<Option<Command<'a>>> {
+        self.push_raw(frame)?.map(RawCommand::decode).transpose()
+    }
+
+    /// As [`push`](Self::push), but leaves it to the caller to read the method; what is wrong with
+    /// one that content follows is told here, before that content comes.
+    #[inline(always)]
+    pub fn push_raw<'a>(&'a mut self, frame: Frame<'a>) -> Result<Option<RawCommand<'a>>> {
         // Unless it turns out otherwise below: so an error leaves no half of a command.
         match (mem::replace(&mut self.state, State::Method), frame.kind) {
             (State::Method, FrameKind::Method) => self.method(frame.payload),
@@ -105,25 +111,25 @@ impl Assembler {
     }
 
     #[inline(always)]
-    fn method<'a>(&mut self, payload: Payload<'a>) -> Result<Option<Command<'a>>> {
+    fn method<'a>(&mut self, payload: Payload<'a>) -> Result<Option<RawCommand<'a>>> {
         let Payload::Borrowed(payload) = payload else {
             return Err(Error::ExpectedMethod); // only bodies are ever shared
         };
-        let method = Method::decode(payload)?;
-        if !method.carries_content() {
-            return Ok(Some(Command { method, content: None }));
-        }
+        let Some(method) = MethodId::of(payload).filter(|method| method.carries_content()) else {
+            return Ok(Some(RawCommand { method: payload, content: None }));
+        };
+        Method::decode(payload)?;
         self.held.clear();
         self.held.extend_from_slice(payload);
         self.method_len = payload.len();
         self.large_properties = None;
         self.body = Vec::new();
-        self.state = State::Header { method: method.id() };
+        self.state = State::Header { method };
         Ok(None)
     }
 
     #[inline(always)]
-    fn header(&mut self, method: MethodId, payload: &[u8]) -> Result<Option<Command<'_>>> {
+    fn header(&mut self, method: MethodId, payload: &[u8]) -> Result<Option<RawCommand<'_>>> {
         let ContentHeader { class_id, weight, body_size, properties } =
             ContentHeader::decode(payload)?;
         if class_id != method.class_id || weight != 0 {
@@ -153,7 +159,7 @@ impl Assembler {
         method: MethodId,
         remaining: u64,
         piece: Payload<'a>,
-    ) -> Result<Option<Command<'a>>> {
+    ) -> Result<Option<RawCommand<'a>>> {
         let after = match remaining.checked_sub(piece.len() as u64) {
             Some(after) => after,
             None => {
@@ -189,7 +195,7 @@ impl Assembler {
     }
 
     #[inline(always)]
-    fn complete<'a>(&'a mut self, body: Payload<'a>) -> Result<Option<Command<'a>>> {
+    fn complete<'a>(&'a mut self, body: Payload<'a>) -> Result<Option<RawCommand<'a>>> {
         let (method, properties) = self.held.split_at(self.method_len);
         let properties = match self.large_properties.take() {
             Some(properties) => Payload::Shared(properties),
@@ -197,8 +203,7 @@ impl Assembler {
         };
         // It has been decoded when it came; to do so again costs less than to keep it in a form
         // that owns its strings.
-        let method = Method::decode(method)?;
-        Ok(Some(Command { method, content: Some(Content { properties, body }) }))
+        Ok(Some(RawCommand { method, content: Some(Content { properties, body }) }))
     }
 }
 
@@ -211,7 +216,7 @@ impl Default for Assembler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{ShortStr, method::basic, method::queue};
+    use crate::codec::{EncodeMethod, ShortStr, method::basic, method::queue};
 
     fn payload(method: &impl EncodeMethod) -> Vec<u8> {
         let MethodId { class_id, method_id } = method.id();

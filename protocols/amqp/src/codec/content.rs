@@ -5,6 +5,27 @@
 
 use super::{Error, FrameKind, Method, Payload, Result};
 
+/// A command whose method is still to be read.
+///
+/// [`Method`] is as large as its largest variant, and is written and read in pieces of different
+/// sizes, for which a processor waits. Who has to be fast looks for what comes often with
+/// [`DecodeMethod::of`](super::DecodeMethod::of), and decodes all else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawCommand<'a> {
+    /// The payload of the method's frame. It has been looked at only if content follows.
+    pub method: &'a [u8],
+    /// Its content, exactly if [`Method::carries_content`].
+    pub content: Option<Content<'a>>,
+}
+
+impl<'a> RawCommand<'a> {
+    /// Reads the method; fails as [`Method::decode`] does.
+    #[inline(always)]
+    pub fn decode(self) -> Result<Command<'a>> {
+        Ok(Command { method: Method::decode(self.method)?, content: self.content })
+    }
+}
+
 /// A method with all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
@@ -61,9 +82,9 @@ impl<'a> ContentHeader<'a> {
     /// Appends the payload of a header frame.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.class_id.to_be_bytes());
-        out.extend_from_slice(&self.weight.to_be_bytes());
-        out.extend_from_slice(&self.body_size.to_be_bytes());
+        let ([c1, c0], [w1, w0]) = (self.class_id.to_be_bytes(), self.weight.to_be_bytes());
+        let [s7, s6, s5, s4, s3, s2, s1, s0] = self.body_size.to_be_bytes();
+        out.extend_from_slice(&[c1, c0, w1, w0, s7, s6, s5, s4, s3, s2, s1, s0]);
         out.extend_from_slice(self.properties);
     }
 }

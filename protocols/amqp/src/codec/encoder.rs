@@ -4,7 +4,8 @@
 //! is split so that no frame is larger than the peer allows.
 
 use super::content::FIXED_LEN;
-use super::{ContentHeader, EncodeMethod, FRAME_MIN_SIZE, FRAME_OVERHEAD, FrameKind};
+use super::frame::HEAD_LEN;
+use super::{ContentHeader, EncodeMethod, FRAME_MIN_SIZE, FRAME_OVERHEAD, FrameKind, MethodId};
 use bytes::{Bytes, BytesMut};
 
 /// From this many octets on is a body's piece handed over as [`Bytes`]; smaller ones are copied,
@@ -177,14 +178,15 @@ impl<S: Sink> FrameWriter<'_, S> {
     #[inline]
     fn method_frame(&mut self, channel: u16, method: &impl EncodeMethod) {
         let start = self.gathered.len();
-        self.head(FrameKind::Method, channel, 0);
-        let payload = self.gathered.len();
-        let id = method.id();
-        self.gathered.extend_from_slice(&id.class_id.to_be_bytes());
-        self.gathered.extend_from_slice(&id.method_id.to_be_bytes());
+        let MethodId { class_id, method_id } = method.id();
+        let ([n1, n0], [c1, c0]) = (channel.to_be_bytes(), class_id.to_be_bytes());
+        let [m1, m0] = method_id.to_be_bytes();
+        // In one piece: each has to look for room, and to wait until it knows where the last ended.
+        let fixed = [FrameKind::Method as u8, n1, n0, 0, 0, 0, 0, c1, c0, m1, m0];
+        self.gathered.extend_from_slice(&fixed);
         method.encode_arguments(self.gathered);
-        let size = (self.gathered.len() - payload) as u32;
-        self.gathered[start + 3..payload].copy_from_slice(&size.to_be_bytes());
+        let size = (self.gathered.len() - start - HEAD_LEN) as u32;
+        self.gathered[start + 3..start + HEAD_LEN].copy_from_slice(&size.to_be_bytes());
         self.gathered.push(FRAME_END);
     }
 

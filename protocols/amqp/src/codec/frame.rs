@@ -24,7 +24,7 @@ pub const FRAME_MAX_DEFAULT: u32 = 131_072;
 pub const SHARED_INPUT_MIN: usize = 4096;
 
 /// Type, channel, size.
-const HEAD_LEN: usize = 7;
+pub(super) const HEAD_LEN: usize = 7;
 const FRAME_END: u8 = 0xCE;
 
 /// RabbitMQ takes this many octets more than were negotiated, because clients do not agree on

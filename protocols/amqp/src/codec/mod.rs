@@ -29,14 +29,14 @@ mod value;
 mod wire;
 
 pub use assembler::{Assembler, MAX_BODY_SIZE};
-pub use content::{Command, Content, ContentHeader};
+pub use content::{Command, Content, ContentHeader, RawCommand};
 pub use encoder::{Encoder, FrameWriter, SHARED_OUTPUT_MIN, Sink};
 pub use error::{Error, Snippet};
 pub use frame::{
     FRAME_MAX_DEFAULT, FRAME_MIN_SIZE, FRAME_OVERHEAD, Frame, FrameKind, Frames, Payload,
     SHARED_INPUT_MIN,
 };
-pub use method::{EncodeMethod, Method, MethodId, Sender};
+pub use method::{DecodeMethod, EncodeMethod, Method, MethodId, Sender};
 pub use properties::BasicProperties;
 pub use protocol_header::{PROTOCOL_HEADER, ProtocolHeader};
 pub use reply_code::ReplyCode;

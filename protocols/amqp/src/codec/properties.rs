@@ -54,11 +54,15 @@ impl<'a> BasicProperties<'a> {
     /// Reads what follows the body size in a content header.
     ///
     /// Fails if it is not exactly the properties that its flags announce.
+    #[inline]
     pub fn decode(encoded: &'a [u8]) -> Result<BasicProperties<'a>> {
+        if encoded == [0, 0] {
+            return Ok(BasicProperties::default()); // as most messages are
+        }
         Self::read(encoded).map_err(|_| Error::MalformedProperties)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn read(encoded: &'a [u8]) -> Result<BasicProperties<'a>, Fault> {
         let mut reader = Reader::new(encoded, false);
         let mut flags: u16 = reader.field()?;

@@ -1,6 +1,6 @@
 //! The class `basic`: messages in, messages out, and what becomes of them.
 
-use ropewalk_broker::{Body, Consume, Properties, Publish};
+use ropewalk_broker::{Body, Consume, Fetch, Properties, Publish};
 
 use crate::codec::method::basic;
 use crate::codec::{BasicProperties, Content, EncodeMethod, Payload, ShortStr};
@@ -12,6 +12,7 @@ use super::declare::count;
 use super::fault::Fault;
 use super::hub::write_content;
 use super::sink::TransportSink;
+use super::store::stall;
 
 type Served = Result<(), Fault>;
 
@@ -121,9 +122,16 @@ pub(crate) fn get(context: &mut Context<'_, '_>, place: Place, get: &basic::Get<
     let fetched = fetched.map_err(|error| Fault::of_broker(&error, get.id()))?;
     let mut sink = TransportSink(context.transport);
     let mut frames = hub.encoder.frames_to(&mut sink, place.frame_max);
-    let Some(fetched) = fetched else {
-        frames.method(place.number, &basic::GetEmpty::default());
-        return Ok(());
+    let fetched = match fetched {
+        Fetch::Message(fetched) => fetched,
+        Fetch::Empty => {
+            frames.method(place.number, &basic::GetEmpty::default());
+            return Ok(());
+        }
+        Fetch::Loading => {
+            context.stall = Some(stall::later(place, get));
+            return Ok(());
+        }
     };
     let message = fetched.message;
     let get_ok = basic::GetOk {

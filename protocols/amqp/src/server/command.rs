@@ -6,11 +6,13 @@
 
 use ropewalk_broker::ChannelId;
 
+use crate::codec::method::basic::{Ack, Publish};
 use crate::codec::method::{access, channel, confirm, tx};
-use crate::codec::{Command, EncodeMethod, Method, MethodId, ReplyCode};
+use crate::codec::{DecodeMethod, EncodeMethod, Method, MethodId, RawCommand, ReplyCode};
 
 use super::connection::Context;
 use super::fault::Fault;
+use super::store::stall::is_kept;
 use super::{basic, declare};
 
 /// The channel that a command came on.
@@ -34,20 +36,26 @@ pub(crate) enum Done {
 pub(crate) fn run(
     context: &mut Context<'_, '_>,
     place: Place,
-    command: Command<'_>,
+    command: RawCommand<'_>,
 ) -> Result<Done, Fault> {
-    match command.method {
-        Method::BasicPublish(publish) => {
-            if let Some(content) = command.content {
-                basic::publish(context, place, &publish, content)?;
-            }
-        }
-        Method::BasicAck(ack) => basic::ack(context, place, &ack)?,
-        method => return run_rarer(context, place, &method),
+    let RawCommand { method, content } = command;
+    // These two come a million times a second.
+    if let Some(content) = content
+        && let Some(publish) = Publish::of(method)
+    {
+        let publish = publish.map_err(|error| Fault::of_codec(&error))?;
+        basic::publish(context, place, &publish, content)?;
+    } else if let Some(ack) = Ack::of(method) {
+        let ack = ack.map_err(|error| Fault::of_codec(&error))?;
+        basic::ack(context, place, &ack)?;
+    } else {
+        let method = Method::decode(method).map_err(|error| Fault::of_codec(&error))?;
+        return run_rarer(context, place, &method);
     }
     Ok(Done::Served)
 }
 
+#[inline(never)]
 fn run_rarer(
     context: &mut Context<'_, '_>,
     place: Place,
@@ -60,7 +68,13 @@ fn run_rarer(
         Method::BasicCancelOk(_) => {}
         method => {
             context.prepare(method.id())?;
-            return run_synchronous(context, place, method);
+            if !is_kept(method) {
+                return run_synchronous(context, place, method);
+            }
+            let before = context.hold_answer();
+            let done = run_synchronous(context, place, method);
+            context.release_answer(before);
+            return done;
         }
     }
     Ok(Done::Served)

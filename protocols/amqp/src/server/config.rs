@@ -24,6 +24,9 @@ const REFUSAL_DELAY: Duration = Duration::from_secs(3);
 /// take at once, and twice what a publisher's turn brings (4 reads of 64 KiB).
 const HIGH_WATER_MARK: usize = 512 * 1024;
 
+/// RabbitMQ's `disk_free_limit`: 50 MB.
+const DISK_LIMIT: u64 = 50_000_000;
+
 /// Settings of a [`Server`](super::Server); start from `Config::default()`.
 #[derive(Clone)]
 pub struct Config {
@@ -42,6 +45,8 @@ pub struct Config {
     pub(crate) refusal_delay: Duration,
     pub(crate) high_water_mark: usize,
     pub(crate) memory_limit: Option<u64>,
+    pub(crate) disk_limit: u64,
+    pub(crate) segment_octets: u64,
 }
 
 impl Default for Config {
@@ -61,6 +66,8 @@ impl Default for Config {
             refusal_delay: REFUSAL_DELAY,
             high_water_mark: HIGH_WATER_MARK,
             memory_limit: None,
+            disk_limit: DISK_LIMIT,
+            segment_octets: ropewalk_store::Options::SEGMENT_OCTETS,
         }
     }
 }
@@ -201,6 +208,22 @@ impl Config {
     #[must_use]
     pub fn memory_limit(mut self, octets: u64) -> Config {
         self.memory_limit = Some(octets);
+        self
+    }
+
+    /// Octets that shall stay free on the disk of the store (50 MB). With less the disk alarm is
+    /// on: connections that publish are blocked, until there is more.
+    #[must_use]
+    pub fn disk_limit(mut self, octets: u64) -> Config {
+        self.disk_limit = octets;
+        self
+    }
+
+    /// Octets of a file of the store's log (16 MiB; 4 KiB to 1 GiB). A small one makes more files,
+    /// and gives room back sooner.
+    #[must_use]
+    pub fn segment_octets(mut self, octets: u64) -> Config {
+        self.segment_octets = octets;
         self
     }
 }

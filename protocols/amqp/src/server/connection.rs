@@ -13,7 +13,7 @@ use ropewalk_reactor::{Address, Protocol, Reason, Result, TimerId, Transport};
 
 use crate::codec::method::channel;
 use crate::codec::{
-    Assembler, EncodeMethod, Frame, FrameKind, Frames, Method, MethodId, ReplyCode,
+    Assembler, EncodeMethod, Encoder, Frame, FrameKind, Frames, Method, MethodId, ReplyCode,
 };
 
 use super::Shared;
@@ -24,6 +24,7 @@ use super::handshake::Client;
 use super::heartbeat::Pulse;
 use super::hub::Hub;
 use super::sink::TransportSink;
+use super::store::stall::Stall;
 use super::unfinished;
 
 /// Frames until `connection.tune-ok`: the specification allows 4096 octets, but client properties
@@ -82,6 +83,8 @@ pub(crate) struct Session {
     pub(crate) pulse: Pulse,
     /// For the handshake, and for the answer to `connection.close`.
     pub(crate) deadline: Option<TimerId>,
+    /// What waits for the store; nothing else is served meanwhile.
+    pub(crate) stall: Option<Stall>,
 }
 
 /// What a callback has beside the connection's own state.
@@ -89,6 +92,10 @@ pub(crate) struct Context<'a, 't> {
     pub(crate) shared: &'a Rc<Shared>,
     pub(crate) hub: &'a mut Hub,
     pub(crate) transport: &'a mut Transport<'t>,
+    /// While it is there, what is sent to the connection goes here instead.
+    pub(crate) held: Option<Vec<u8>>,
+    /// What has to wait for the store.
+    pub(crate) stall: Option<Stall>,
 }
 
 impl Connection {
@@ -98,17 +105,18 @@ impl Connection {
 
     /// Calls `call` with all that a callback needs; then everything that the broker wants sent is
     /// sent. Nothing happens before the connection is made.
-    fn with<R>(
+    pub(crate) fn with<R>(
         &mut self,
         transport: &mut Transport<'_>,
         call: impl FnOnce(&mut Session, &mut Context<'_, '_>) -> R,
     ) -> Option<R> {
         let hub = &mut *self.shared.hub()?.borrow_mut();
-        let mut context = Context { shared: &self.shared, hub, transport };
+        let mut context = Context { shared: &self.shared, hub, transport, held: None, stall: None };
         let answer = call(&mut self.session, &mut context);
         context.hub.drain(context.transport);
         context.hub.set_timer(&self.shared, context.transport);
         context.hub.unblock(context.transport);
+        context.hub.keep(&self.shared, || context.transport.local());
         Some(answer)
     }
 
@@ -201,11 +209,16 @@ impl Session {
             client: Client::default(),
             pulse: Pulse::default(),
             deadline: None,
+            stall: None,
         }
     }
 
     fn receive(&mut self, context: &mut Context<'_, '_>, data: &mut BytesMut) {
         if matches!(self.stage, Stage::Greeting) && !self.greet(context, data) {
+            return;
+        }
+        if self.stall.is_some() {
+            context.transport.pause_reading(); // others may have let it go on
             return;
         }
         let mut frames = Frames::new(data, self.frame_max);
@@ -226,7 +239,9 @@ impl Session {
             if !context.hub.broker.has_room() {
                 context.hub.gather(context.transport);
             }
-            if is_content && context.hub.may_block() && self.block(context) {
+            if is_content && context.hub.may_block() && self.block(context)
+                || context.stall.is_some() && self.stall(context)
+            {
                 return; // what is left comes again
             }
             frames.set_frame_max(self.frame_max);
@@ -235,7 +250,8 @@ impl Session {
         data.clear();
     }
 
-    #[inline]
+    // In line with those that are called for every frame, so that a frame stays in registers.
+    #[inline(always)]
     fn frame(&mut self, context: &mut Context<'_, '_>, frame: Frame<'_>) -> Result<(), Fault> {
         match &self.stage {
             Stage::Running(running) if frame.channel != 0 => {
@@ -253,7 +269,7 @@ impl Session {
 
     // Channels.
 
-    #[inline]
+    #[inline(always)]
     fn channel_frame(
         &mut self,
         context: &mut Context<'_, '_>,
@@ -269,7 +285,7 @@ impl Session {
         }
         let place = command::Place { number, id: channel.id, frame_max: self.frame_max };
         let size = (frame.kind, frame.payload.len());
-        let done = match channel.assembler.push(frame) {
+        let done = match channel.assembler.push_raw(frame) {
             Ok(None) => return unfinished::hold(context.hub, &mut self.unfinished, channel, size),
             Ok(Some(command)) => command::run(context, place, command),
             Err(error) => Err(Fault::of_codec(&error)),
@@ -290,6 +306,7 @@ impl Session {
     }
 
     /// A frame on a channel that is not there: it has to open it.
+    #[inline(never)]
     fn first_frame(
         &mut self,
         context: &mut Context<'_, '_>,
@@ -348,6 +365,9 @@ impl Session {
 impl Context<'_, '_> {
     /// Writes a method to this connection.
     pub(crate) fn send(&mut self, number: u16, frame_max: u32, method: &impl EncodeMethod) {
+        if let Some(held) = &mut self.held {
+            return Encoder::frames_in(held, frame_max).method(number, method);
+        }
         let mut sink = TransportSink(self.transport);
         self.hub.encoder.frames_to(&mut sink, frame_max).method(number, method);
     }

@@ -9,7 +9,6 @@ use super::command::Place;
 use super::connection::Context;
 use super::convert::table;
 use super::fault::Fault;
-use super::sink::TransportSink;
 
 type Served = Result<(), Fault>;
 
@@ -99,8 +98,7 @@ pub(crate) fn queue(
     declare: &queue::Declare<'_>,
 ) -> Served {
     let arguments = table(declare.arguments);
-    let hub = &mut *context.hub;
-    let declared = hub.broker.declare_queue(
+    let declared = context.hub.broker.declare_queue(
         place.id,
         &QueueDeclare {
             name: &declare.queue,
@@ -112,15 +110,13 @@ pub(crate) fn queue(
         },
     );
     let status = declared.map_err(|error| Fault::of_broker(&error, declare.id()))?;
-    if !declare.nowait {
-        let declare_ok = queue::DeclareOk {
-            queue: ShortStr::cut(status.name),
-            message_count: count(status.message_count),
-            consumer_count: count(status.consumer_count),
-        };
-        let mut sink = TransportSink(context.transport);
-        hub.encoder.frames_to(&mut sink, place.frame_max).method(place.number, &declare_ok);
-    }
+    let name: Box<[u8]> = status.name.into();
+    let declare_ok = queue::DeclareOk {
+        queue: ShortStr::cut(&name),
+        message_count: count(status.message_count),
+        consumer_count: count(status.consumer_count),
+    };
+    context.answer(place, declare.nowait, &declare_ok);
     Ok(())
 }
 

@@ -7,12 +7,14 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ropewalk_broker::{
     Broker, Delivery, Destination, Entropy, Event, Message, PasswordHash, Permission, User,
 };
 use ropewalk_reactor::{ConnectionId, Reactor, Transport};
+use ropewalk_store::{Disk, Options};
 use slab::Slab;
 
 use crate::codec::method::{basic, connection};
@@ -24,6 +26,7 @@ use super::convert::{BasicCodec, with_delivery_count};
 use super::entropy::{POOL, Pool};
 use super::peer::{Gathered, Peer, RUN, SPARES};
 use super::sink::TransportSink;
+use super::store::{self, Keeper, Opened};
 use super::unfinished::Unfinished;
 use super::{LOG, Shared};
 
@@ -38,6 +41,8 @@ pub(crate) struct Hub {
     /// knows them.
     pub(super) peers: Slab<Peer>,
     pub(super) alarms: Alarms,
+    /// The store, if there is one.
+    pub(super) keeper: Option<Keeper>,
     pub(super) unfinished: Unfinished,
     gathered: Gathered,
     /// Connections that filled up in this drain: to be turned off when no event is at hand.
@@ -46,6 +51,8 @@ pub(crate) struct Hub {
     epoch: Instant,
     /// When the earliest timer is set to ring.
     timer: Option<Duration>,
+    /// Every connection was told that the server goes: nothing is delivered any more.
+    is_closing: bool,
 }
 
 /// Who can reach a connection: a transport, and the reactor between callbacks.
@@ -89,31 +96,51 @@ impl Reach for Reactor {
 impl Hub {
     pub(crate) fn new(config: &Config, epoch: Instant, seed: &[u8; POOL]) -> Hub {
         let entropy = Pool::new(seed);
-        let mut broker = Broker::new(config.broker.clone(), entropy.clone(), BasicCodec);
-        for vhost in &config.vhosts {
-            broker.add_vhost(vhost);
-        }
-        if let Some((name, password)) = &config.default_user {
-            let mut salt = [0; 4];
-            entropy.clone().fill(&mut salt);
-            let mut user = User::new(Some(PasswordHash::new(password, salt)));
-            user.tags = vec!["administrator".to_owned()];
-            broker.put_user(name, user);
-            for vhost in [b"/".to_vec()].iter().chain(&config.vhosts) {
-                broker.set_user_permission(name, vhost, Some(Permission::everything()));
-            }
-        }
+        let broker = Broker::new(config.broker.clone(), entropy.clone(), BasicCodec);
         Hub {
             broker,
             encoder: Encoder::new(),
             entropy,
             peers: Slab::new(),
             alarms: Alarms::new(config.memory_limit),
+            keeper: None,
             unfinished: Unfinished::new(config),
             gathered: Gathered::default(),
             filled: Vec::new(),
             epoch,
             timer: None,
+            is_closing: false,
+        }
+    }
+
+    /// Makes the broker what it was when the store was closed, and lets it journal.
+    pub(crate) fn open_store(
+        &mut self,
+        config: &Config,
+        disk: Arc<dyn Disk>,
+        salt: u64,
+    ) -> Result<Opened, ropewalk_store::Error> {
+        let options = Options::new().segment_octets(config.segment_octets).salt(salt);
+        let (log, opened) = store::open(&mut self.broker, disk, options)?;
+        self.keeper = Some(Keeper::new(log, config.disk_limit));
+        Ok(opened)
+    }
+
+    /// Makes what the configuration wants to be there; of the users only if the broker is new.
+    pub(crate) fn furnish(&mut self, config: &Config, is_new: bool) {
+        for vhost in &config.vhosts {
+            self.broker.add_vhost(vhost);
+        }
+        let Some((name, password)) = config.default_user.as_ref().filter(|_| is_new) else {
+            return;
+        };
+        let mut salt = [0; 4];
+        self.entropy.fill(&mut salt);
+        let mut user = User::new(Some(PasswordHash::new(password, salt)));
+        user.tags = vec!["administrator".to_owned()];
+        self.broker.put_user(name, user);
+        for vhost in [b"/".to_vec()].iter().chain(&config.vhosts) {
+            self.broker.set_user_permission(name, vhost, Some(Permission::everything()));
         }
     }
 
@@ -157,10 +184,28 @@ impl Hub {
 
     fn flow(&mut self, key: usize, reach: &mut impl Reach) {
         let Some(peer) = self.peers.get(key) else { return };
-        let open = !(peer.paused || peer.sated);
+        let open = !(peer.paused || peer.sated || self.is_closing);
         self.broker.set_flow(peer.broker, open);
         if open {
             self.drain(reach);
+        }
+    }
+
+    /// An answer to a connection waits for the store: what the broker says to it waits, too, and
+    /// it is fed no more.
+    pub(super) fn hold(&mut self, key: usize) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.held = true;
+            self.broker.set_flow(peer.broker, false);
+        }
+    }
+
+    /// The answer is out: what waited follows.
+    pub(super) fn release(&mut self, key: usize, reach: &mut impl Reach) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.held = false;
+            self.hand_over_all(reach);
+            self.flow(key, reach);
         }
     }
 
@@ -169,8 +214,7 @@ impl Hub {
     /// Tells the broker the time. What that makes it say goes out with the next drain.
     pub(crate) fn tick(&mut self, reach: &impl Reach) {
         let (now, wall_clock) = reach.clock();
-        let seconds = wall_clock.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.broker.set_wall_clock(seconds);
+        self.broker.set_wall_clock(wall_clock.duration_since(UNIX_EPOCH).unwrap_or_default());
         self.broker.tick(now.saturating_duration_since(self.epoch));
     }
 
@@ -206,7 +250,7 @@ impl Hub {
             let Some(to) = destination(&event) else { continue };
             let key = to.key as usize; // it came from `next_key`
             let Some(peer) = self.peers.get_mut(key) else { continue };
-            if large_body(&event) {
+            if large_body(&event) && !peer.held {
                 // In order: what is staged first, then the body without a copy.
                 peer.hand_over(key, reach, &mut self.filled);
                 if let Some(mut target) = reach.reach(peer.id) {
@@ -234,16 +278,21 @@ impl Hub {
 
     /// Writes what is staged for anyone.
     fn hand_over_all(&mut self, reach: &mut impl Reach) {
-        for &key in &self.gathered.keys {
-            let Some(peer) = self.peers.get_mut(key) else { continue };
-            peer.hand_over(key, reach, &mut self.filled);
-            let mut buffer = std::mem::take(&mut peer.staged);
-            if self.gathered.spare.len() < SPARES {
-                buffer.shrink_to(2 * RUN);
-                self.gathered.spare.push(buffer);
+        let Hub { peers, gathered, filled, .. } = self;
+        let Gathered { keys, spare, .. } = gathered;
+        keys.retain(|&key| {
+            let Some(peer) = peers.get_mut(key) else { return false };
+            if peer.held {
+                return true;
             }
-        }
-        self.gathered.keys.clear();
+            peer.hand_over(key, reach, filled);
+            let mut buffer = std::mem::take(&mut peer.staged);
+            if spare.len() < SPARES {
+                buffer.shrink_to(2 * RUN);
+                spare.push(buffer);
+            }
+            false
+        });
         self.gathered.octets = 0;
     }
 
@@ -260,6 +309,7 @@ impl Hub {
     /// Tells every connection that the server goes. The reactor closes them right afterwards, so
     /// that nothing is written behind it.
     fn say_goodbye(&mut self, reactor: &mut Reactor) {
+        self.is_closing = true;
         let text = ReplyCode::ConnectionForced
             .text("broker forced connection closure with reason 'shutdown'");
         let close = connection::Close {
@@ -269,6 +319,8 @@ impl Hub {
             method_id: 0,
         };
         for (_, peer) in &self.peers {
+            // What others give back would count as handed out to it, and never be.
+            self.broker.set_flow(peer.broker, false);
             if let Some(mut target) = reactor.connection(peer.id) {
                 let mut sink = TransportSink(&mut target);
                 self.encoder.frames_to(&mut sink, peer.frame_max).method(0, &close);
@@ -371,6 +423,7 @@ fn ring(shared: &Weak<Shared>, reactor: &mut Reactor) {
         hub.tick(reactor);
         hub.drain(reactor);
         hub.set_timer(&shared, reactor);
+        hub.keep(&shared, || reactor.local());
         hub.unblock(reactor);
     }
 }

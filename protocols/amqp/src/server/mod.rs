@@ -40,18 +40,22 @@ mod heartbeat;
 mod hub;
 mod peer;
 mod sink;
+mod store;
 mod unfinished;
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ropewalk_broker::Broker;
 use ropewalk_reactor::{Address, Factory, Reactor, Transport};
+use ropewalk_store::Disk;
 
 pub use alarm::Resource;
 pub use auth::{Authenticator, Login};
 pub use config::Config;
 pub use connection::Connection;
+pub use store::{Opened, StartError, read_definitions};
 
 use hub::Hub;
 
@@ -71,13 +75,16 @@ pub(crate) struct Shared {
     /// Made with the first connection, whose reactor gives time and randomness. No callback runs
     /// inside another, so it is never borrowed twice.
     hub: OnceCell<RefCell<Hub>>,
+    /// Why the store failed, and the server with it.
+    pub(crate) failure: RefCell<Option<String>>,
 }
 
 impl Server {
     /// A server with a broker of its own, which is made by [`start`](Self::start) or else with
     /// the first connection.
     pub fn new(config: Config) -> Server {
-        Server { shared: Rc::new(Shared { config, hub: OnceCell::new() }) }
+        let (hub, failure) = (OnceCell::new(), RefCell::default());
+        Server { shared: Rc::new(Shared { config, hub, failure }) }
     }
 
     /// Makes the broker, on this reactor's clock and randomness. Need not be called: the first
@@ -89,11 +96,52 @@ impl Server {
         if self.shared.hub.get().is_none() {
             let mut seed = [0; entropy::POOL];
             reactor.random(&mut seed)?;
-            let hub = Hub::new(&self.shared.config, reactor.now(), &seed);
+            let mut hub = Hub::new(&self.shared.config, reactor.now(), &seed);
+            hub.furnish(&self.shared.config, true);
             let _ = self.shared.hub.set(RefCell::new(hub)); // it was empty just now
             hub::say_goodbye_at_shutdown(&self.shared, reactor);
         }
         Ok(())
+    }
+
+    /// Makes the broker from what a store has, and keeps it there: durable exchanges, queues,
+    /// bindings, users, and persistent messages. Confirms of these go out when they are synced.
+    /// To be called before anything else makes the broker; blocks until the store is open, which
+    /// takes no longer for a million messages than for one.
+    ///
+    /// A store that fails later stops the reactor: see [`failure`](Self::failure). An orderly stop
+    /// of the reactor closes the store.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing has been made then.
+    ///
+    /// # Panics
+    /// If the server has been started already.
+    pub fn start_with_store(
+        &self,
+        reactor: &mut Reactor,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Opened, StartError> {
+        assert!(self.shared.hub.get().is_none(), "a server is started once");
+        let (mut seed, mut salt) = ([0; entropy::POOL], [0; 8]);
+        reactor.random(&mut seed).map_err(StartError::Randomness)?;
+        reactor.random(&mut salt).map_err(StartError::Randomness)?;
+        let mut hub = Hub::new(&self.shared.config, reactor.now(), &seed);
+        hub.tick(reactor); // messages in the store expire by the wall clock
+        let opened = hub.open_store(&self.shared.config, disk, u64::from_le_bytes(salt));
+        let opened = opened.map_err(StartError::Store)?;
+        hub.furnish(&self.shared.config, opened.is_new);
+        hub.keep(&self.shared, || reactor.local());
+        let _ = self.shared.hub.set(RefCell::new(hub)); // it was empty just now
+        hub::say_goodbye_at_shutdown(&self.shared, reactor);
+        store::close_at_shutdown(&self.shared, reactor);
+        Ok(opened)
+    }
+
+    /// Why the store failed, if it did: a sentence for the operator. The reactor has stopped then,
+    /// and what had not been confirmed was not.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure.borrow().clone()
     }
 
     /// Looks into the broker, or changes it: makes virtual hosts, counts messages. `None` before
@@ -164,7 +212,8 @@ impl Shared {
         if self.hub.get().is_none() {
             let mut seed = [0; entropy::POOL];
             transport.random(&mut seed)?;
-            let hub = Hub::new(&self.config, transport.now(), &seed);
+            let mut hub = Hub::new(&self.config, transport.now(), &seed);
+            hub.furnish(&self.config, true);
             let _ = self.hub.set(RefCell::new(hub)); // it was empty just now
             let shared = self.clone();
             transport.local().call_soon(move |reactor| {

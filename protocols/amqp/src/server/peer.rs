@@ -37,6 +37,9 @@ pub(super) struct Peer {
     /// no memory for any: gathering for each connection apart makes one write of what a fan-out
     /// brings in a hundred pieces.
     pub(super) staged: Vec<u8>,
+    /// An answer to it waits for the store, and what the broker says to it waits behind that, in
+    /// `staged`.
+    pub(super) held: bool,
 }
 
 /// What lies in the connections' `staged`.
@@ -61,6 +64,7 @@ impl Peer {
             blocked: false,
             block_notify: false,
             staged: Vec::new(),
+            held: false,
         }
     }
 
@@ -71,7 +75,7 @@ impl Peer {
         reach: &mut impl Reach,
         filled: &mut Vec<usize>,
     ) {
-        if self.staged.is_empty() {
+        if self.staged.is_empty() || self.held {
             return;
         }
         if let Some(mut target) = reach.reach(self.id) {

@@ -13,14 +13,20 @@ use ropewalk_amqp::codec::ShortStr;
 use ropewalk_amqp::codec::method::{exchange, queue};
 
 use crate::normal::Names;
-use crate::script::{CHANNELS, CONNECTIONS, Script, Step, Then};
+use crate::script::{CHANNELS, CONNECTIONS, Script, Sent, Step, Then};
 use crate::wire::{Seen, Wire, encode};
 
 /// How long the two may disagree.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// An address for direct replies that leads nowhere.
+const NOBODY: &str = "amq.rabbitmq.reply-to.nobody";
+
 /// Connection and channel; channel 0 is the connection itself.
 type Place = (usize, u16);
+
+/// Added to the number of a connection for one beside it, that is greeted and refused.
+const GREETING: usize = 100;
 
 /// What the clients saw of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +43,8 @@ struct Broker {
     control: Wire,
     wires: Vec<Option<Wire>>,
     names: Names,
+    /// The last address for direct replies that a client saw.
+    address_for_replies: String,
     prefix: String,
     settled: BTreeMap<Place, BTreeMap<u64, bool>>,
     sight: Sight,
@@ -86,22 +94,33 @@ impl Both {
         Ok(())
     }
 
-    /// What each answers to the last of these steps.
-    pub(crate) fn probe(&mut self, steps: fn() -> Script) -> (String, String) {
+    /// What the clients of each see of the last of these steps, until they have seen these parts of
+    /// it, or as long as nobody would wait.
+    pub(crate) fn probe(&mut self, steps: fn() -> Script, parts: [&str; 2]) -> [String; 2] {
         let script = steps();
-        let answers = self.each().map(|broker| {
+        let mut seen = [String::new(), String::new()];
+        for ((broker, part), seen) in self.each().into_iter().zip(parts).zip(&mut seen) {
             broker.begin(&script);
+            broker.names.keep_known = true;
             for step in &script.steps {
                 broker.take(step);
+                broker.look(&script.queues);
             }
-            broker.look(&script.queues);
-            let sight = broker.sight.clone();
+            let started = Instant::now();
+            loop {
+                let Sight { answers, events, .. } = broker.sight.clone();
+                let texts: Vec<_> =
+                    answers.into_values().chain(events.into_values()).flatten().collect();
+                *seen = texts.join("; ");
+                if part.is_empty() || seen.contains(part) || started.elapsed() > PATIENCE {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(2)); // nothing tells when RabbitMQ is done
+                broker.look(&script.queues);
+            }
             broker.clean(&script);
-            let seen: Vec<_> =
-                sight.answers.into_values().chain(sight.events.into_values()).flatten().collect();
-            seen.join("; ")
-        });
-        answers.into()
+        }
+        seen
     }
 
     fn each(&mut self) -> [&mut Broker; 2] {
@@ -117,6 +136,10 @@ impl Both {
             (format!("{:#?}", self.rabbitmq.sight), format!("{:#?}", self.ours.sight));
         let _ = writeln!(text, "  RabbitMQ (-) and ours (+):");
         let (theirs, ours): (Vec<_>, Vec<_>) = (theirs.lines().collect(), ours.lines().collect());
+        let same = |a: &[&str], b: &[&str]| a.iter().all(|line| b.contains(line));
+        if same(&theirs, &ours) && same(&ours, &theirs) {
+            let _ = writeln!(text, "{theirs:#?}\n{ours:#?}"); // they differ in order
+        }
         for line in &theirs {
             if !ours.contains(line) {
                 let _ = writeln!(text, "  - {}", line.trim());
@@ -138,6 +161,7 @@ impl Broker {
             control: Wire::connect(address),
             wires: Vec::new(),
             names: Names::default(),
+            address_for_replies: String::new(),
             prefix: String::new(),
             settled: BTreeMap::new(),
             sight: Sight::default(),
@@ -147,6 +171,7 @@ impl Broker {
     fn begin(&mut self, script: &Script) {
         self.wires = (0..CONNECTIONS).map(|_| None).collect();
         self.names = Names::default();
+        NOBODY.clone_into(&mut self.address_for_replies);
         self.prefix.clone_from(&script.prefix);
         self.settled.clear();
         self.sight = Sight::default();
@@ -155,11 +180,12 @@ impl Broker {
     /// Hangs up, and deletes all that a script may have left.
     fn clean(&mut self, script: &Script) {
         self.wires.clear();
-        for name in &script.queues {
+        let none = format!("{}none", script.prefix); // which a script may have declared
+        for name in script.queues.iter().chain([&none]) {
             let queue = ShortStr::new(name.as_bytes()).unwrap();
             self.ask(&encode(1, &queue::Delete { queue, ..Default::default() }));
         }
-        for name in &script.exchanges {
+        for name in script.exchanges.iter().chain([&none]) {
             let exchange = ShortStr::new(name.as_bytes()).unwrap();
             self.ask(&encode(1, &exchange::Delete { exchange, ..Default::default() }));
         }
@@ -170,6 +196,9 @@ impl Broker {
     fn take(&mut self, step: &Step) {
         self.sight = Sight::default();
         let (connection, channel) = (step.connection, step.channel);
+        if let Sent::Greeting(octets) = &step.sent {
+            return self.greet(connection, octets);
+        }
         if !self.wires[connection].as_ref().is_some_and(|wire| wire.is_open) {
             self.settled.retain(|place, _| place.0 != connection);
             self.wires[connection] = Some(Wire::connect(self.address));
@@ -179,8 +208,14 @@ impl Broker {
             self.settled.remove(&(connection, channel));
             wire.open_channel(channel);
         }
-        wire.send(&step.octets);
+        match &step.sent {
+            Sent::Octets(octets) | Sent::Greeting(octets) => wire.send(octets),
+            Sent::ToAddress(make) => wire.send(&make(channel, &self.address_for_replies)),
+        }
         match step.then {
+            Then::Answer => self.read_until(connection, |from, seen| {
+                from == channel && matches!(seen, Seen::Answer(_) | Seen::Closed(_))
+            }),
             Then::Ping => {
                 wire.ping(channel);
                 self.read_until(connection, |from, seen| match seen {
@@ -196,9 +231,33 @@ impl Broker {
             Then::ConnectionEnds => self
                 .read_until(connection, |from, seen| from == 0 && matches!(seen, Seen::Closed(_))),
         }
-        if self.wires[connection].as_ref().is_some_and(|wire| !wire.is_open) {
-            // What its other channels still got is nobody's any more.
-            self.sight.events.retain(|place, _| place.0 != connection);
+        // What a channel that is closed in this step got before is nobody's any more, and what
+        // RabbitMQ's queues had for it may or may not have come.
+        if let Some(wire) = &self.wires[connection] {
+            let is_open = |place: &Place| {
+                place.0 != connection || place.1 == 0 || wire.open.contains(&place.1)
+            };
+            self.sight.events.retain(|place, _| is_open(place));
+            self.sight.confirms.retain(|place, _| is_open(place));
+            for (place, answers) in &mut self.sight.answers {
+                if !is_open(place) && !answers.iter().any(|text| text == "as asked") {
+                    answers.retain(|text| text.starts_with("Close ") || text == "gone");
+                }
+            }
+            self.sight.answers.retain(|_, answers| !answers.is_empty());
+        }
+    }
+
+    /// Says all that a client says from its protocol header on, and hears the answers.
+    fn greet(&mut self, connection: usize, octets: &[u8]) {
+        let mut wire = Wire::bare(self.address);
+        wire.send(octets);
+        loop {
+            let (channel, seen) = wire.receive();
+            if seen == Seen::Gone {
+                break;
+            }
+            self.note((GREETING + connection, channel), seen);
         }
     }
 
@@ -209,7 +268,11 @@ impl Broker {
             let (channel, seen) = wire.receive();
             let is_enough = enough(channel, &seen) || seen == Seen::Gone;
             let is_silent = matches!(&seen, Seen::Answer(text) if text.starts_with("silence"));
-            self.note((connection, channel), seen);
+            // RabbitMQ may send a message to a channel that it has just closed.
+            let is_late = matches!(seen, Seen::Event(_)) && !wire.open.contains(&channel);
+            if !is_late {
+                self.note((connection, channel), seen);
+            }
             if is_enough || is_silent {
                 break;
             }
@@ -244,6 +307,11 @@ impl Broker {
     }
 
     fn normal(&mut self, text: &str) -> String {
+        if let Some((_, address)) = text.split_once("reply_to: Some(\"amq.rabbitmq.reply-to.")
+            && let Some((token, _)) = address.split_once('"')
+        {
+            self.address_for_replies = format!("amq.rabbitmq.reply-to.{token}");
+        }
         self.names.normalise(text).replace(&self.prefix, "")
     }
 

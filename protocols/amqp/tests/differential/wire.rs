@@ -12,6 +12,8 @@ use ropewalk_amqp::codec::{
     Secret, ShortStr, TableBuf,
 };
 
+use crate::normal::in_order;
+
 /// What both agree on in the handshake.
 pub(crate) const FRAME_MAX: u32 = 131_072;
 /// Nothing here takes RabbitMQ as long as this: whoever is silent for it says nothing.
@@ -50,18 +52,23 @@ pub(crate) fn encode(channel: u16, method: &impl EncodeMethod) -> Vec<u8> {
 }
 
 impl Wire {
-    /// A connection to `/` that is open.
-    pub(crate) fn connect(address: SocketAddr) -> Wire {
+    /// A connection that has not been greeted yet.
+    pub(crate) fn bare(address: SocketAddr) -> Wire {
         let stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut wire = Wire {
+        Wire {
             stream,
             received: BytesMut::new(),
             assemblers: BTreeMap::new(),
             open: Vec::new(),
             is_open: true,
-        };
+        }
+    }
+
+    /// A connection to `/` that is open.
+    pub(crate) fn connect(address: SocketAddr) -> Wire {
+        let mut wire = Wire::bare(address);
         let capabilities = TableBuf::new()
             .with("consumer_cancel_notify", true)
             .with("basic.nack", true)
@@ -94,9 +101,14 @@ impl Wire {
 
     pub(crate) fn open_channel(&mut self, number: u16) {
         self.send(&encode(number, &channel::Open::default()));
-        let (_, opened) = self.receive_on(number);
-        assert!(matches!(&opened, Seen::Answer(text) if text.contains("OpenOk")), "{opened:?}");
-        self.open.push(number);
+        loop {
+            match self.receive_on(number).1 {
+                Seen::Answer(text) if text.contains("OpenOk") => break,
+                // RabbitMQ may send something to a channel that it has just closed.
+                Seen::Event(_) | Seen::Confirm(..) => {}
+                other => panic!("no channel: {other:?}"),
+            }
+        }
     }
 
     pub(crate) fn ping(&mut self, number: u16) {
@@ -149,6 +161,12 @@ impl Wire {
     }
 
     fn parse(&mut self) -> Option<(u16, Seen)> {
+        if self.received.len() == PROTOCOL_HEADER.as_ref().len()
+            && self.received.starts_with(b"AMQP")
+        {
+            let version = self.received.split();
+            return Some((0, Seen::Answer(format!("{:?}", &version[4..]))));
+        }
         let mut frames = Frames::new(&mut self.received, 0);
         while let Some(frame) = frames.next_frame().expect("good frames") {
             if frame.kind == FrameKind::Heartbeat {
@@ -175,8 +193,13 @@ impl Wire {
                 Method::ChannelCloseOk(_) | Method::ConnectionCloseOk(_) => {
                     return Some((channel, Seen::Closed("as asked".to_owned())));
                 }
+                // It tells of the broker itself.
+                Method::ConnectionStart(_) => "Start".to_owned(),
                 method => format!("{method:?}"),
             };
+            if matches!(command.method, Method::ChannelOpenOk(_)) && !self.open.contains(&channel) {
+                self.open.push(channel);
+            }
             if let Some(content) = &command.content {
                 let properties = BasicProperties::decode(&content.properties).expect("good ones");
                 text += &format!(" {} {}", present(&properties), digest(&content.body));
@@ -193,7 +216,8 @@ impl Wire {
 
 /// The properties that are there.
 fn present(properties: &BasicProperties<'_>) -> String {
-    let text = format!("{properties:?}");
+    let headers = properties.headers.map(|headers| format!(" headers {}", in_order(headers)));
+    let text = format!("{:?}", BasicProperties { headers: None, ..*properties });
     let absent: &[&str] = &[
         "content_type",
         "content_encoding",
@@ -215,7 +239,7 @@ fn present(properties: &BasicProperties<'_>) -> String {
     while text.contains(", , ") {
         text = text.replace(", , ", ", ");
     }
-    text
+    text + &headers.unwrap_or_default()
 }
 
 fn digest(body: &[u8]) -> String {

@@ -34,6 +34,19 @@ impl MethodId {
     /// 0/0: no method in particular.
     pub const NONE: MethodId = MethodId { class_id: 0, method_id: 0 };
 
+    /// What the payload of a method frame begins with; `None` if it is too short for that.
+    #[inline(always)]
+    pub(super) fn of(payload: &[u8]) -> Option<MethodId> {
+        let &[c1, c0, m1, m0] = payload.first_chunk()?;
+        let (class_id, method_id) = (u16::from_be_bytes([c1, c0]), u16::from_be_bytes([m1, m0]));
+        Some(MethodId { class_id, method_id })
+    }
+
+    /// Whether this is a method that content follows: `publish`, `return`, `deliver`, `get-ok`.
+    pub(super) const fn carries_content(self) -> bool {
+        self.class_id == basic::CLASS_ID && matches!(self.method_id, 40 | 50 | 60 | 71)
+    }
+
     /// Whether this method is what a peer answers `request` with, if all is well.
     #[must_use]
     pub const fn answers(self, request: MethodId) -> bool {
@@ -93,6 +106,21 @@ pub trait EncodeMethod {
 
     /// Appends the arguments, as they follow the class and the method.
     fn encode_arguments(&self, out: &mut Vec<u8>);
+}
+
+/// What can be read from a method frame: any method's struct.
+pub trait DecodeMethod<'a>: Sized {
+    /// Reads the payload of a method frame if it is this method's, and fails if the arguments are
+    /// not exactly those of it. `None` if it is another's.
+    fn of(payload: &'a [u8]) -> Option<Result<Self>>;
+}
+
+impl<'a, M: Arguments<'a>> DecodeMethod<'a> for M {
+    #[inline(always)]
+    fn of(payload: &'a [u8]) -> Option<Result<M>> {
+        let (&id, arguments) = payload.split_first_chunk()?;
+        (u32::from_be_bytes(id) == number(M::ID)).then(|| M::decode(arguments))
+    }
 }
 
 /// What the table of a class makes of each method.
@@ -337,6 +365,8 @@ mod tests {
                 for _ in 0..32 {
                     if let Ok(method) = Method::decode(&payload) {
                         assert_eq!(method.id(), id(class_id, method_id));
+                        assert_eq!(MethodId::of(&payload), Some(method.id()));
+                        assert_eq!(method.id().carries_content(), method.carries_content());
                         known.push((method.id(), method.is_synchronous()));
                     }
                     payload.push(0);
