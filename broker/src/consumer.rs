@@ -145,16 +145,17 @@ impl Broker {
     /// `PRECONDITION_FAILED` for its arguments, `NOT_IMPLEMENTED` for a quorum queue on a channel
     /// with a shared prefetch.
     pub fn consume(&mut self, channel: ChannelId, consume: &Consume<'_>) -> Result<&[u8]> {
+        let queue = self.queue_name(channel, consume.queue)?;
         // The tag of the consumer of replies is not in the way of another, as in RabbitMQ.
         if self.channel(channel)?.consumers.contains_key(consume.consumer_tag) {
             let tag = text(consume.consumer_tag);
             let explanation = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Error::new(ErrorKind::NotAllowed, explanation));
         }
-        if is_reply_name(consume.queue) {
+        if is_reply_name(&queue) {
             return self.consume_replies(channel, consume);
         }
-        let queue = self.use_queue(channel, consume.queue, Access::Read)?;
+        let queue = self.use_queue(channel, &queue, Access::Read)?;
         let quorum = self.queues[queue].is_quorum();
         let priority = consumer_priority(self.resource_of(queue), quorum, consume.arguments)?;
         if !quorum {

@@ -307,6 +307,14 @@ fn a_tag_in_use_is_refused_on_the_connection_and_an_empty_one_is_made_up() {
     let again = house.consume_with(channel, "q", "t", "", &none);
     assert_eq!(again.as_ref().map_err(Error::level), Err(Level::Connection));
     refused(again, "NOT_ALLOWED - attempt to reuse consumer tag 't'");
+    let nowhere = house.connection(2);
+    let nowhere = house.broker.open_channel(nowhere, 1).expect("opened");
+    house.consume(nowhere, "q", "t");
+    refused(
+        house.consume_with(nowhere, "", "t", "", &none),
+        "NOT_FOUND - no previously declared queue",
+    );
+    house.broker.close_channel(nowhere);
     let made = house.consume_with(channel, "q", "", "", &none).expect("consuming");
     assert!(made.starts_with("amq.ctag-") && made.len() == 31, "{made}");
     assert_eq!(house.counts(channel, "q"), (0, 2));
