@@ -33,6 +33,8 @@ const GREETING: usize = 100;
 struct Sight {
     answers: BTreeMap<Place, Vec<String>>,
     events: BTreeMap<Place, Vec<String>>,
+    /// What came back; a channel of RabbitMQ sends it by itself, beside what its queues send.
+    returns: BTreeMap<Place, Vec<String>>,
     confirms: BTreeMap<Place, BTreeMap<u64, bool>>,
     /// Each queue as somebody else sees it.
     queues: BTreeMap<String, String>,
@@ -108,9 +110,12 @@ impl Both {
             }
             let started = Instant::now();
             loop {
-                let Sight { answers, events, .. } = broker.sight.clone();
-                let texts: Vec<_> =
-                    answers.into_values().chain(events.into_values()).flatten().collect();
+                let Sight { answers, events, returns, .. } = broker.sight.clone();
+                let texts: Vec<_> = [answers, events, returns]
+                    .into_iter()
+                    .flat_map(BTreeMap::into_values)
+                    .flatten()
+                    .collect();
                 *seen = texts.join("; ");
                 if part.is_empty() || seen.contains(part) || started.elapsed() > PATIENCE {
                     break;
@@ -238,6 +243,7 @@ impl Broker {
                 place.0 != connection || place.1 == 0 || wire.open.contains(&place.1)
             };
             self.sight.events.retain(|place, _| is_open(place));
+            self.sight.returns.retain(|place, _| is_open(place));
             self.sight.confirms.retain(|place, _| is_open(place));
             for (place, answers) in &mut self.sight.answers {
                 if !is_open(place) && !answers.iter().any(|text| text == "as asked") {
@@ -287,7 +293,11 @@ impl Broker {
             Seen::Answer(text) | Seen::Closed(text) => self.answered(place, &text),
             Seen::Event(text) => {
                 let text = self.normal(&text);
-                self.sight.events.entry(place).or_default().push(text);
+                let events = match text.starts_with("BasicReturn") {
+                    true => &mut self.sight.returns,
+                    false => &mut self.sight.events,
+                };
+                events.entry(place).or_default().push(text);
             }
             Seen::Confirm(tag, multiple, good) => {
                 let settled = self.settled.entry(place).or_default();

@@ -40,7 +40,10 @@ impl Maker {
             3 => self.method(c, n, &connection::Open::default()),
             4 => self.method(c, n, &basic::Publish::default()),
             5 => self.method(c, n, &basic::ConsumeOk::default()),
-            6 => self.method(c, n, &channel::CloseOk {}),
+            6 => {
+                let octets = encode(n, &channel::CloseOk {});
+                self.raw(c, n, "channel.close-ok", &octets, Then::ConnectionEnds);
+            }
             7 => self.method(c, n, &basic::GetEmpty::default()),
             8 => self.method(c, n, &connection::CloseOk {}),
             9 => self.on_channel_0(c, n, &queue::Declare::default()),
@@ -281,7 +284,7 @@ impl Maker {
     }
 }
 
-fn start_ok() -> Vec<u8> {
+pub(crate) fn start_ok() -> Vec<u8> {
     let capabilities = TableBuf::new().with("authentication_failure_close", true);
     let properties = TableBuf::new().with("capabilities", &capabilities);
     encode(
@@ -295,7 +298,7 @@ fn start_ok() -> Vec<u8> {
     )
 }
 
-fn tune_ok(channel_max: u16, frame_max: u32) -> Vec<u8> {
+pub(crate) fn tune_ok(channel_max: u16, frame_max: u32) -> Vec<u8> {
     encode(0, &connection::TuneOk { channel_max, frame_max, heartbeat: 0 })
 }
 
