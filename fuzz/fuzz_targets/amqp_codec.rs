@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use ropewalk_amqp::codec::{
     Array, Assembler, BasicProperties, ContentHeader, EncodeMethod, Encoder, Error, Frames, Method,
@@ -23,9 +23,11 @@ fuzz_target!(|input: &[u8]| {
         let _ = header.to_string();
     }
     parts(octets);
-    let whole = stream(octets, octets.len().max(1));
-    let cut = stream(octets, usize::from(step).max(1));
+    let whole = stream(octets, octets.len().max(1), false);
+    let cut = stream(octets, usize::from(step).max(1), false);
     assert_eq!(whole, cut, "cutting the input changed its meaning");
+    let at_once = stream(octets, octets.len().max(1), true);
+    assert_eq!(whole, at_once, "a message seen at once is another");
 });
 
 /// Takes the octets for each of the things that stand in frames.
@@ -95,9 +97,9 @@ fn check(error: &Error) {
     assert!(error.reply_text().starts_with(error.reply_code().name()));
 }
 
-/// Reads the octets as a connection's, so many at a time; says what came of them, up to the
-/// first error.
-fn stream(octets: &[u8], step: usize) -> (Vec<u8>, Option<Error>) {
+/// Reads the octets as a connection's, so many at a time, and messages that lie there whole at
+/// once if told so; says what came of them, up to the first error.
+fn stream(octets: &[u8], step: usize, at_once: bool) -> (Vec<u8>, Option<Error>) {
     let mut data = BytesMut::new();
     let mut channels = [Assembler::new(MAX_BODY), Assembler::new(MAX_BODY)];
     let mut encoder = Encoder::new();
@@ -106,6 +108,18 @@ fn stream(octets: &[u8], step: usize) -> (Vec<u8>, Option<Error>) {
         data.extend_from_slice(piece);
         let mut frames = Frames::new(&mut data, FRAME_MAX);
         loop {
+            if let Some(seen) = frames.whole_publish().filter(|_| at_once)
+                && channels[usize::from(seen.channel % 2)].is_between_commands()
+            {
+                properties(seen.properties);
+                let mut writer = encoder.frames_to(&mut out, FRAME_MAX);
+                let body = Bytes::copy_from_slice(seen.body);
+                writer.content(seen.channel, &seen.publish, seen.properties, &body);
+                drop(writer);
+                let len = seen.len;
+                frames.skip(len);
+                continue;
+            }
             let frame = match frames.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,

@@ -340,6 +340,48 @@ proptest! {
     }
 
     #[test]
+    fn a_message_seen_at_once_is_the_one_that_its_frames_make(
+        body in vec(any::<u8>(), 0..40),
+        names in (short(), short(), any::<bool>()),
+        changes in vec((any::<Index>(), prop_oneof![any::<u8>(), 0..4u8, Just(0xCE)]), 0..3),
+    ) {
+        let publish = basic::Publish {
+            exchange: ShortStr::cut(&names.0),
+            routing_key: ShortStr::cut(&names.1),
+            mandatory: names.2,
+            ..Default::default()
+        };
+        let mut wire = Vec::new();
+        Encoder::frames_in(&mut wire, 4096).content_copied(1, &publish, &[0, 0], &body);
+        let is_changed = !changes.is_empty();
+        for (at, octet) in changes {
+            let at = at.index(wire.len());
+            wire[at] = octet;
+        }
+        let mut data = BytesMut::from(&wire[..]);
+        let frames = Frames::new(&mut data, 4096);
+        let seen = frames.whole_publish();
+        prop_assert!(seen.is_some() || is_changed);
+        if let Some(seen) = seen {
+            let mut same = BytesMut::from(&wire[..seen.len]);
+            let mut frames = Frames::new(&mut same, 4096);
+            let mut assembler = Assembler::default();
+            while let Some(frame) = frames.next_frame().expect("legal frames") {
+                prop_assert_eq!(frame.channel, seen.channel);
+                if let Some(made) = assembler.push(frame).expect("a legal message") {
+                    prop_assert_eq!(made.method, Method::BasicPublish(seen.publish));
+                    let content = made.content.expect("a content");
+                    prop_assert_eq!(&content.properties[..], seen.properties);
+                    prop_assert_eq!(&content.body[..], seen.body);
+                }
+            }
+            prop_assert!(assembler.is_between_commands());
+            drop(frames);
+            prop_assert!(same.is_empty());
+        }
+    }
+
+    #[test]
     fn any_octets_are_refused_or_read_and_never_kept_beyond_the_limit(
         octets in vec(prop_oneof![any::<u8>(), 0..9u8, Just(0xCE), Just(60), Just(40)], 0..200)
     ) {

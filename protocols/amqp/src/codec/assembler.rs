@@ -93,8 +93,16 @@ impl Assembler {
 
     /// Whether the next frame has to be a method.
     #[must_use]
+    #[inline]
     pub fn is_between_commands(&self) -> bool {
         self.state == State::Method
+    }
+
+    /// Whether a body of `size` octets is not too large.
+    #[must_use]
+    #[inline]
+    pub fn allows_body(&self, size: u64) -> bool {
+        size <= self.max_body_size
     }
 
     /// The octets that it holds of a command under way.

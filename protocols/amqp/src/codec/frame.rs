@@ -25,7 +25,7 @@ pub const SHARED_INPUT_MIN: usize = 4096;
 
 /// Type, channel, size.
 pub(super) const HEAD_LEN: usize = 7;
-const FRAME_END: u8 = 0xCE;
+pub(super) const FRAME_END: u8 = 0xCE;
 
 /// RabbitMQ takes this many octets more than were negotiated, because clients do not agree on
 /// whether frame-max counts the overhead.
@@ -175,6 +175,25 @@ impl<'d> Frames<'d> {
         }
         let payload = Payload::Borrowed(&self.data[start + HEAD_LEN..start + end]);
         Ok(Some(Frame { kind, channel, payload }))
+    }
+
+    /// Takes the first `len` octets of what is left off the input: frames that were
+    /// [seen](Self::whole_publish) at once. No more than there is.
+    #[inline]
+    pub fn skip(&mut self, len: usize) {
+        self.consumed = (self.consumed + len).min(self.data.len());
+    }
+
+    /// What has not been returned.
+    #[inline(always)]
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.data[self.consumed..]
+    }
+
+    /// Whether a frame may have this size, overhead included, without any tolerance.
+    #[inline(always)]
+    pub(super) fn allows(&self, size: usize) -> bool {
+        self.frame_max == 0 || size <= self.frame_max as usize
     }
 
     /// Whether so large a payload may pin the input buffer: never for less than an eighth of it.

@@ -26,6 +26,7 @@ mod table;
 mod table_buf;
 mod table_check;
 mod value;
+mod whole;
 mod wire;
 
 pub use assembler::{Assembler, MAX_BODY_SIZE};
@@ -45,6 +46,7 @@ pub use table::{Array, Table};
 pub use table_buf::{ArrayBuf, TableBuf};
 pub use table_check::{MAX_TABLE_DEPTH, MAX_TABLE_FIELDS, TableError};
 pub use value::Value;
+pub use whole::WholePublish;
 
 /// What a codec's function gives back.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -13,10 +13,12 @@ use ropewalk_reactor::{Address, Protocol, Reason, Result, TimerId, Transport};
 
 use crate::codec::method::channel;
 use crate::codec::{
-    Assembler, EncodeMethod, Encoder, Frame, FrameKind, Frames, Method, MethodId, ReplyCode,
+    Assembler, Content, EncodeMethod, Encoder, Frame, FrameKind, Frames, Method, MethodId, Payload,
+    ReplyCode,
 };
 
 use super::Shared;
+use super::basic;
 use super::channel::{Channel, ChannelState, Channels};
 use super::command::{self, Done};
 use super::fault::Fault;
@@ -223,14 +225,17 @@ impl Session {
         }
         let mut frames = Frames::new(data, self.frame_max);
         while !matches!(self.stage, Stage::Ended) {
-            let mut is_content = false;
-            let handled = match frames.next_frame() {
-                Ok(Some(frame)) => {
-                    is_content = matches!(frame.kind, FrameKind::Header | FrameKind::Body);
-                    self.frame(context, frame)
-                }
-                Ok(None) => return,
-                Err(error) => Err(Fault::of_codec(&error)),
+            let mut is_content = true;
+            let handled = match self.whole(context, &mut frames) {
+                Some(served) => served,
+                None => match frames.next_frame() {
+                    Ok(Some(frame)) => {
+                        is_content = matches!(frame.kind, FrameKind::Header | FrameKind::Body);
+                        self.frame(context, frame)
+                    }
+                    Ok(None) => return,
+                    Err(error) => Err(Fault::of_codec(&error)),
+                },
             };
             if let Err(fault) = handled {
                 self.fail(context, &fault);
@@ -248,6 +253,38 @@ impl Session {
         }
         drop(frames);
         data.clear();
+    }
+
+    /// Serves the message that comes next at once, if it lies in the input whole and its channel
+    /// waits for one. Under an alarm none is: a publisher is stopped by a message's header.
+    #[inline(always)]
+    fn whole(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        frames: &mut Frames<'_>,
+    ) -> Option<Result<(), Fault>> {
+        let whole = frames.whole_publish()?;
+        if !matches!(self.stage, Stage::Running(_)) || context.hub.may_block() {
+            return None;
+        }
+        let channel = self.channels.get_mut(whole.channel)?;
+        let waits = channel.state == ChannelState::Open && channel.assembler.is_between_commands();
+        if !waits || !channel.assembler.allows_body(whole.body.len() as u64) {
+            return None;
+        }
+        let number = whole.channel;
+        let place = command::Place { number, id: channel.id, frame_max: self.frame_max };
+        let properties = Payload::Borrowed(whole.properties);
+        let content = Content { properties, body: Payload::Borrowed(whole.body) };
+        let (served, len) = (basic::publish(context, place, &whole.publish, content), whole.len);
+        frames.skip(len);
+        Some(match served {
+            Err(fault) if !fault.is_hard() => {
+                self.close_channel(context, place, &fault);
+                Ok(())
+            }
+            served => served,
+        })
     }
 
     // In line with those that are called for every frame, so that a frame stays in registers.
