@@ -29,6 +29,9 @@ struct State {
     is_there: Option<bool>,
     /// The client that is changing that.
     busy: Option<u64>,
+    /// A client that has gone wanted to change it. What it sent may be served at any time yet, also
+    /// after what others send now.
+    is_haunted: bool,
 }
 
 impl Names {
@@ -56,19 +59,21 @@ impl Names {
     }
 
     fn set(&mut self, queue: &'static str, is_there: bool) {
-        self.queues.insert(queue, State { is_there: Some(is_there), busy: None });
+        let state = self.queues.entry(queue).or_default();
+        state.is_there = (!state.is_haunted).then_some(is_there);
+        state.busy = None;
     }
 
     /// What it had asked for may have happened, or not.
     pub(crate) fn client_gone(&mut self, client: u64) {
         for state in self.queues.values_mut() {
-            state.busy = state.busy.filter(|&busy| busy != client);
+            state.is_haunted |= state.busy.take_if(|&mut busy| busy == client).is_some();
         }
     }
 
     pub(crate) fn life_ended(&mut self) {
         for state in self.queues.values_mut() {
-            state.busy = None;
+            (state.busy, state.is_haunted) = (None, false);
         }
     }
 

@@ -1,8 +1,9 @@
 //! The broker's journal, as records of batches for the store.
 //!
 //! All goes into one batch, in order. Only while a full disk refuses messages, what makes room
-//! (acknowledgements) and what lets consumers go on (leases) takes a way round them, where the
-//! order does not matter: it is about messages that were stored before.
+//! (acknowledgements) and what lets consumers go on (leases) takes a way round them. The order does
+//! not matter there: acknowledgements are of messages that were stored before, and a lease may come
+//! earlier than the messages it is for, never later.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +26,7 @@ pub(super) struct StoreJournal {
     /// to it. (The copy of a message that dies comes before its end, and without the copy the
     /// end would be a loss; so it is with transactions.)
     is_mixed: bool,
-    /// The newest leases that took the way round. What was refused may hold older ones, and of
-    /// two the later record counts: so these go behind each of those batches again.
-    passed: BTreeMap<QueueNumber, Position>,
-    /// How often that has changed.
-    passed_changes: u64,
+    passed: Passed,
     /// Records ever made: the number of the last one.
     pub(super) last: u64,
     /// The number of the last one that makes or ends something durable.
@@ -38,15 +35,32 @@ pub(super) struct StoreJournal {
     references: Vec<Reference>,
 }
 
+/// The newest leases that took the way round. What was refused may hold older ones, and of two the
+/// later record counts: so these go behind each of those batches again.
+#[derive(Default)]
+struct Passed {
+    newest: BTreeMap<QueueNumber, Position>,
+    /// How often that has changed.
+    changes: u64,
+}
+
+impl Passed {
+    fn add(&mut self, relief: &mut Batch, queue: QueueNumber, end: Position) {
+        relief.leased(queue, end);
+        self.newest.insert(queue, end);
+        self.changes += 1;
+    }
+}
+
 /// Records, and which messages are among them.
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) batch: Batch,
     /// The first message of each run of messages for one queue.
     runs: Vec<(QueueNumber, Position)>,
-    /// The leases among them, which consumers wait for.
+    /// The leases among them that did not take the way round: consumers wait for these.
     leases: Vec<(QueueNumber, Position)>,
-    /// How many changes of `passed` it knows.
+    /// How many changes of [`Passed`] it knows.
     known: u64,
 }
 
@@ -56,6 +70,21 @@ impl Gathered {
         self.runs.clear();
         self.leases.clear();
         self.known = 0;
+    }
+
+    /// Whether a lease is in it and nowhere else.
+    pub(super) fn has_leases(&self) -> bool {
+        !self.leases.is_empty()
+    }
+
+    fn pass_leases(&mut self, relief: &mut Batch, passed: &mut Passed) {
+        self.leases.drain(..).for_each(|(queue, end)| passed.add(relief, queue, end));
+    }
+
+    fn note_first(&self, first: &mut BTreeMap<QueueNumber, Position>) {
+        for &(queue, position) in &self.runs {
+            first.entry(queue).or_insert(position); // positions ascend
+        }
     }
 }
 
@@ -67,35 +96,28 @@ impl StoreJournal {
 
     /// The disk has refused these, if any; until it takes them, others may pass them.
     /// The leases among them take the way round at once.
-    pub(super) fn set_refused<'a>(&mut self, refused: impl Iterator<Item = &'a Gathered>) {
-        let (mut first, mut any) = (BTreeMap::new(), false);
-        let is_news = self.refused.is_none();
-        let mut note = |gathered: &Gathered| {
-            for &(queue, position) in &gathered.runs {
-                first.entry(queue).or_insert(position); // positions ascend
-            }
-            for &(queue, end) in gathered.leases.iter().filter(|_| is_news) {
-                self.relief.leased(queue, end);
-                self.passed.insert(queue, end);
-                self.passed_changes += 1;
-            }
-        };
+    pub(super) fn set_refused<'a>(&mut self, refused: impl Iterator<Item = &'a mut Gathered>) {
+        let mut first = None;
         for gathered in refused {
-            any = true;
-            note(gathered);
+            let first = first.get_or_insert_with(BTreeMap::new);
+            gathered.pass_leases(&mut self.relief, &mut self.passed);
+            gathered.note_first(first);
         }
-        note(&self.gathered);
-        self.refused = any.then_some(first);
-        if !any {
-            self.passed.clear();
+        match &mut first {
+            Some(first) => {
+                self.gathered.pass_leases(&mut self.relief, &mut self.passed);
+                self.gathered.note_first(first);
+            }
+            None => self.passed.newest.clear(),
         }
+        self.refused = first;
     }
 
     /// Has a batch that was refused end with the newest leases.
     pub(super) fn end_with_leases(&self, refused: &mut Gathered) {
-        if refused.known != self.passed_changes {
-            refused.known = self.passed_changes;
-            for (&queue, &end) in &self.passed {
+        if refused.known != self.passed.changes {
+            refused.known = self.passed.changes;
+            for (&queue, &end) in &self.passed.newest {
                 refused.batch.leased(queue, end);
             }
         }
@@ -166,12 +188,14 @@ impl Journal for StoreJournal {
     }
 
     fn leased(&mut self, queue: QueueNumber, end: Position) {
-        self.record_about(queue, 0).leased(queue, end);
+        self.last += 1;
         if self.refused.is_none() {
+            self.gathered.batch.leased(queue, end);
             self.gathered.leases.push((queue, end));
         } else {
-            self.passed.insert(queue, end);
-            self.passed_changes += 1;
+            // Also in a call of which other records are refused: who waits for a lease hears of it
+            // when those that took the way round are stored.
+            self.passed.add(&mut self.relief, queue, end);
         }
     }
 
@@ -184,5 +208,46 @@ impl Journal for StoreJournal {
 
     fn queue_removed(&mut self, queue: QueueNumber) {
         self.record().queue_removed(queue);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(journal: &mut StoreJournal, queue: QueueNumber, position: Position) {
+        let references = [ropewalk_broker::Reference { queue, position, expires: u64::MAX }];
+        let references = &references;
+        journal.message(&JournaledMessage {
+            references,
+            persistent: true,
+            body: 0,
+            parts: [&[]; 3],
+        });
+    }
+
+    #[test]
+    fn while_the_disk_refuses_messages_no_lease_waits_behind_one() {
+        let mut journal = StoreJournal::default();
+        journal.leased(1, 5);
+        publish(&mut journal, 1, 0);
+        journal.end_call();
+        let mut refused = journal.take(Gathered::default());
+        assert!(refused.has_leases());
+        // It was among what was refused, and is wanted at once.
+        journal.set_refused(std::iter::once(&mut refused));
+        assert!(!refused.has_leases() && !journal.relief.is_empty());
+        // In one call a message dies, which makes a copy in another queue, and the next ones of its
+        // own queue go to a consumer.
+        journal.relief.clear();
+        publish(&mut journal, 2, 0);
+        journal.acknowledged(1, 0, 0);
+        assert!(journal.relief.is_empty(), "the end of what has a copy waits for the copy");
+        journal.leased(1, 9);
+        assert!(!journal.relief.is_empty() && !journal.gathered.has_leases());
+        // What was refused holds an older lease, and must not end with that.
+        let before = refused.batch.len();
+        journal.end_with_leases(&mut refused);
+        assert!(refused.batch.len() > before);
     }
 }

@@ -241,22 +241,22 @@ impl Hub {
         &mut self,
         shared: &Rc<Shared>,
         reactor: &mut Reactor,
-        outcome: Outcome,
+        mut outcome: Outcome,
         promised: Promised,
     ) -> Vec<ConnectionId> {
         let Some(keeper) = &mut self.keeper else { return Vec::new() };
         let full = outcome.result.is_err();
         let was_full = std::mem::replace(&mut keeper.full, full);
+        let leases_are_safe =
+            outcome.relief.is_empty() && !outcome.refused.iter().any(Gathered::has_leases);
         if (full || was_full)
             && let Some(journal) = self.broker.journal_mut::<StoreJournal>()
         {
-            journal.set_refused(outcome.refused.iter());
+            journal.set_refused(outcome.refused.iter_mut());
         }
         keeper.log = Some(outcome.log);
         keeper.spare.extend(outcome.spare);
         keeper.refused = outcome.refused;
-        // Those of this job, if it knew that the disk was full: else they were not among them.
-        let leases_are_safe = was_full && outcome.relief.is_empty();
         keeper.relief = outcome.relief;
         keeper.sync_due &= !outcome.synced;
         if outcome.synced && full {
