@@ -127,7 +127,7 @@ fn a_mistake_in_the_definitions_is_one_line_with_its_place_and_nothing_starts() 
 #[test]
 fn limits_are_the_same_on_the_command_line_and_in_the_file() {
     let options = "max-connections = 1\nmax-channels = 2\nmax-queues = 1\nframe-max = 8192\n\
-                   max-message-size = 4\nheartbeat = 5\nvhost = ['v']\nuser = ['ann:secret']\n";
+                   max-message-size = 4\nheartbeat = 5\nconsumer-timeout = 1\nvhost = ['v']\nuser = ['ann:secret']\n";
     let text = format!("[[service]]\nkind = 'amqp'\nlisten = ['127.0.0.1:0']\n{options}");
     let file = Scratch::new("limits.toml", &text);
     let mut words = Vec::new();
@@ -156,6 +156,17 @@ fn limits_are_the_same_on_the_command_line_and_in_the_file() {
         ["ConnectionClosedByBroker: (530) 'NOT_ALLOWED - connection refused: node connection \
           limit (0) is reached'"]
     );
+}
+
+#[test]
+fn a_consumer_that_never_acknowledges_loses_its_channel() {
+    let server = start(&["--consumer-timeout", "1"]);
+    let words = ["declare", "q", "publish", "", "q", "hold", "q", "get", "q"];
+    let said = as_user(&server, &[&["guest", "guest", "/"], &words[..]].concat());
+    let closed = "channel 406 PRECONDITION_FAILED - delivery acknowledgement on channel 3 timed \
+                  out. Timeout value used: 1000 ms. This timeout value can be configured, see \
+                  consumers doc guide to learn more";
+    assert_eq!(said[1..], ["ok", "ok", closed, "hello"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::confirms::Tickets;
 use crate::connection::Connection;
 use crate::consumer::Consumer;
+use crate::consumer_timeout::Watch;
 use crate::dead_letter::Letter;
 use crate::exchange::Exchange;
 use crate::expiry::Alarms;
@@ -40,6 +41,7 @@ pub struct Broker {
     /// Milliseconds since the Unix epoch.
     pub(crate) wall_clock: u64,
     pub(crate) alarms: Alarms,
+    pub(crate) watch: Watch,
     /// By name, in order.
     pub(crate) users: BTreeMap<Name, User>,
     pub(crate) vhost_names: NameMap<VhostId>,
@@ -87,6 +89,7 @@ impl Broker {
             now: 0,
             wall_clock: 0,
             alarms: Alarms::default(),
+            watch: Watch::default(),
             users: BTreeMap::new(),
             vhost_names: hash.map(),
             vhosts: Slots::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::broker::Broker;
 use crate::confirms::Confirms;
+use crate::consumer_timeout::Marks;
 use crate::error::{Error, ErrorKind, Result, not_implemented};
 use crate::ids::{ChannelId, ConnectionId, ConsumerId, VhostId};
 use crate::names::Name;
@@ -18,6 +19,8 @@ pub(crate) struct Channel {
     /// The last delivery tag given; the first is 1.
     pub(crate) last_tag: u64,
     pub(crate) unacked: UnackedList,
+    /// Since when they are out.
+    pub(crate) marks: Marks,
     /// The prefetch of consumers to come; 0 is unlimited.
     pub(crate) consumer_prefetch: u32,
     /// The prefetch that all consumers of the channel share; 0 is unlimited.
@@ -64,6 +67,7 @@ impl Broker {
             number,
             last_tag: 0,
             unacked: UnackedList::default(),
+            marks: Marks::default(),
             consumer_prefetch: 0,
             shared_prefetch: 0,
             outstanding: 0,
@@ -74,6 +78,7 @@ impl Broker {
             reply: None,
         });
         state.channels.insert(number, id);
+        self.watch_channels();
         Ok(id)
     }
 

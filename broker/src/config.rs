@@ -1,5 +1,7 @@
 //! The broker's limits and habits, each with a default that suits a server.
 
+use std::time::Duration;
+
 /// Settings of a [`Broker`](crate::Broker); start from `Config::default()`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -10,6 +12,11 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// The most queues in a virtual host that has no limit of its own; `None` is no limit.
     pub max_queues: Option<usize>,
+    /// How long a channel may hold a delivery without acknowledging it until
+    /// [`Event::ConsumerTimedOut`](crate::Event::ConsumerTimedOut) asks to close it; `None` is for
+    /// ever. 30 minutes, as RabbitMQ 3.10. It is looked for every minute, more often if this is
+    /// shorter: so it may take up to two minutes more.
+    pub consumer_timeout: Option<Duration>,
     /// How many deliveries of backlog may wait in the outbox: one pass of delivery stops there
     /// and goes on when the outbox has been drained, so that a consumer whose connection fills
     /// up meanwhile (see [`Broker::set_flow`](crate::Broker::set_flow)) overshoots by at most
@@ -36,6 +43,7 @@ impl Default for Config {
             max_message_size: 128 << 20,
             max_connections: None,
             max_queues: None,
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
             pass_deliveries: 512,
             pass_bytes: 256 << 10,
             page_messages: 4096,

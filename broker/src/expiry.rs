@@ -25,7 +25,8 @@ pub(crate) struct Alarms {
 
 impl Broker {
     /// Tells the broker the time, since an epoch of the caller's choice; it never goes back. What
-    /// has expired is dropped or dead-lettered, queues that went unused for too long are deleted.
+    /// has expired is dropped or dead-lettered, queues that went unused for too long are deleted,
+    /// channels that hold a delivery for too long are told of.
     pub fn tick(&mut self, now: Duration) {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
         self.now = self.now.max(now);
@@ -40,12 +41,15 @@ impl Broker {
                 self.alarm_rang(queue);
             }
         }
+        self.look_at_channels();
         self.finish();
     }
 
     /// When [`tick`](Broker::tick) has something to do next, on the same clock.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.alarms.heap.peek().map(|&Reverse((due, _))| Duration::from_nanos(due))
+        let alarm = self.alarms.heap.peek().map_or(NEVER, |&Reverse((due, _))| due);
+        let due = alarm.min(self.watch.due);
+        (due != NEVER).then(|| Duration::from_nanos(due))
     }
 
     /// Tells the broker the time since the Unix epoch, in milliseconds' precision: dead-lettered

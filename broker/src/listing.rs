@@ -1,12 +1,26 @@
-//! What is there: queues, exchanges and bindings for tools that show or export them.
+//! What is there: connections, queues, exchanges and bindings for tools that show or export them.
 //!
 //! The order is that of the slots: the same calls give the same lists.
 
 use crate::binding::Target;
 use crate::broker::Broker;
 use crate::exchange::ExchangeType;
-use crate::ids::VhostId;
+use crate::ids::{ConnectionId, VhostId};
 use crate::value::Table;
+
+/// A connection.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct ConnectionInfo<'a> {
+    /// The caller's own id of it, from [`OpenConnection`](crate::OpenConnection).
+    pub key: u64,
+    /// The user who logged in.
+    pub user: &'a [u8],
+    /// The virtual host's name.
+    pub vhost: &'a [u8],
+    /// Open channels.
+    pub channels: usize,
+}
 
 /// A queue.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +81,14 @@ pub struct BindingInfo<'a> {
 }
 
 impl Broker {
+    /// An open connection; `None` if it has gone.
+    pub fn connection_info(&self, connection: ConnectionId) -> Option<ConnectionInfo<'_>> {
+        let state = self.connections.get(connection)?;
+        let (user, channels) = (&*state.user, state.channels.len());
+        let vhost = &*self.vhosts.get(state.vhost)?.name;
+        Some(ConnectionInfo { key: state.key, user, vhost, channels })
+    }
+
     /// The queues of a virtual host.
     pub fn queues(&self, vhost: VhostId) -> impl Iterator<Item = QueueInfo<'_>> {
         let queues = self.queues.iter().map(|(_, queue)| queue);

@@ -4,6 +4,7 @@
 //! follow when those are out, so that a return always precedes its confirm and confirms coalesce.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::broker::Broker;
 use crate::ids::{ChannelId, ConnectionId, ConsumerId, QueueId};
@@ -43,6 +44,15 @@ pub enum Event<'a> {
         to: Destination,
         /// The consumer's tag.
         consumer_tag: &'a [u8],
+    },
+    /// A channel has held a delivery for longer than
+    /// [`Config::consumer_timeout`](crate::Config::consumer_timeout): it is to be closed with
+    /// `PRECONDITION_FAILED`. As long as it stays open, this comes again.
+    ConsumerTimedOut {
+        /// The channel.
+        to: Destination,
+        /// The timeout.
+        timeout: Duration,
     },
 }
 
@@ -119,6 +129,9 @@ enum Item {
         multiple: bool,
         taken: bool,
     },
+    TimeOut {
+        channel: ChannelId,
+    },
 }
 
 /// Where a consumer's deliveries go.
@@ -162,6 +175,10 @@ impl Outbox {
         if !self.items.is_empty() {
             self.graves.push((consumer, addressee));
         }
+    }
+
+    pub(crate) fn time_out(&mut self, channel: ChannelId) {
+        self.items.push_back(Item::TimeOut { channel });
     }
 
     /// Whether the pass may go on.
@@ -220,7 +237,7 @@ impl Broker {
                     Item::Return { message, .. } | Item::Reply { message, .. } => {
                         self.outbox.held = Some(message)
                     }
-                    Item::Cancel(_) | Item::Confirm { .. } => {}
+                    Item::Cancel(_) | Item::Confirm { .. } | Item::TimeOut { .. } => {}
                 }
                 return Some(item);
             }
@@ -247,6 +264,8 @@ impl Broker {
                 self.channels.get(channel).is_some()
             }
             Item::Cancel(grave) => self.is_open(grave),
+            // It may have acknowledged what it was told of for.
+            Item::TimeOut { channel } => self.holds_deliveries(channel),
         }
     }
 
@@ -284,6 +303,10 @@ impl Broker {
                 let to = self.destination(channel)?;
                 Event::Confirmed { to, delivery_tag: tag, multiple, taken }
             }
+            Item::TimeOut { channel } => Event::ConsumerTimedOut {
+                to: self.destination(channel)?,
+                timeout: self.config.consumer_timeout?,
+            },
         })
     }
 

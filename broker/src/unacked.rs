@@ -36,6 +36,11 @@ impl UnackedList {
         self.ring.push_back(unacked);
     }
 
+    /// The tag of the first delivery.
+    pub(crate) fn first_tag(&self) -> Option<u64> {
+        self.ring.front().map(|first| first.tag)
+    }
+
     /// Whether `tag` is outstanding.
     pub(crate) fn contains(&self, tag: u64) -> bool {
         self.find(tag).is_some()

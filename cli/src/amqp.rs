@@ -6,6 +6,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use log::{info, warn};
@@ -65,6 +66,10 @@ pub(crate) struct Amqp {
     /// bytes, a size as 512MiB, a share of this machine's memory as 40%, or none [default: 40%]
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<MemoryLimit>,
+    /// How long a consumer may hold a message without acknowledging it until its channel is closed;
+    /// 0 is for ever [default: 1800]
+    #[arg(long, value_name = "SECONDS")]
+    consumer_timeout: Option<u32>,
     /// The largest frame to propose to clients, at least 4096 [default: 131072]
     #[arg(long, value_name = "BYTES")]
     frame_max: Option<FrameMax>,
@@ -242,6 +247,10 @@ impl Amqp {
         }
         if let Some(octets) = self.memory_limit.unwrap_or_default().octets() {
             config = config.memory_limit(octets);
+        }
+        if let Some(seconds) = self.consumer_timeout {
+            let timeout = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+            config = config.consumer_timeout(timeout);
         }
         if let Some(FrameMax(octets)) = self.frame_max {
             config = config.frame_max(octets);

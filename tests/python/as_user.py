@@ -1,5 +1,6 @@
 """Logs in as a user and does what the arguments say, one line of outcome each:
-as_user.py USER PASSWORD VHOST [declare QUEUE | publish EXCHANGE KEY | get QUEUE | channel]..."""
+as_user.py USER PASSWORD VHOST [declare QUEUE | publish EXCHANGE KEY | get QUEUE | hold QUEUE |
+channel]... `hold` fetches a message and waits, without acknowledging it, until its channel is closed."""
 
 import os
 import sys
@@ -34,7 +35,16 @@ def get(channel, queue):
     return "empty" if body is None else body.decode()
 
 
-ACTIONS = {"declare": (declare, 1), "publish": (publish, 2), "get": (get, 1)}
+def hold(channel, queue):
+    assert channel.basic_get(queue)[0], "there is no message to hold"
+    closed = []
+    channel._impl.add_on_close_callback(lambda _, reason: closed.append(reason))
+    while not closed:
+        channel.connection.process_data_events(time_limit=1)
+    raise closed[0]
+
+
+ACTIONS = {"declare": (declare, 1), "publish": (publish, 2), "get": (get, 1), "hold": (hold, 1)}
 
 user, password, vhost, *words = sys.argv[1:]
 parameters = pika.ConnectionParameters(

@@ -74,8 +74,12 @@ pub(crate) struct House {
 pub(crate) type Events = Vec<String>;
 
 impl House {
+    /// Of a broker that waits for ever for acknowledgements, so that no deadline is there but those
+    /// that a test makes.
     pub(crate) fn new() -> House {
-        House::with(Config::default())
+        let mut config = Config::default();
+        config.consumer_timeout = None;
+        House::with(config)
     }
 
     pub(crate) fn with(config: Config) -> House {

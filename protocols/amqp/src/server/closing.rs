@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::{debug, warn};
 
 use crate::codec::method::{channel, connection};
-use crate::codec::{Assembler, Frame, FrameKind, Method, ReplyCode, ShortStr};
+use crate::codec::{Assembler, Frame, FrameKind, Method, MethodId, ReplyCode, ShortStr};
 
 use super::LOG;
 use super::channel::ChannelState;
@@ -40,6 +40,28 @@ impl Session {
         if let Some(channel) = self.channels.get_mut(number) {
             channel.state = ChannelState::Closing;
             channel.assembler = Assembler::default(); // what it held is needed no more
+        }
+    }
+
+    /// Closes a channel that has held a delivery for longer than `timeout`, in RabbitMQ's words. A
+    /// connection that waits for the store is left alone: the broker will speak of it again.
+    pub(crate) fn consumer_timed_out(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        number: u16,
+        timeout: Duration,
+    ) {
+        let channel = self.channels.get_mut(number);
+        let id = channel.filter(|it| it.state == ChannelState::Open).map(|it| it.id);
+        if let Some(id) = id.filter(|_| self.stall.is_none()) {
+            let text = format!(
+                "delivery acknowledgement on channel {number} timed out. Timeout value used: {} \
+                 ms. This timeout value can be configured, see consumers doc guide to learn more",
+                timeout.as_millis()
+            );
+            let fault = Fault::new(ReplyCode::PreconditionFailed, MethodId::NONE, text);
+            let place = Place { number, id, frame_max: self.frame_max };
+            self.close_channel(context, place, &fault);
         }
     }
 

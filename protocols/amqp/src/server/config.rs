@@ -103,6 +103,16 @@ impl Config {
         self
     }
 
+    /// How long a channel may hold a delivery without acknowledging it (30 minutes; `None` is for
+    /// ever); then it is closed with 406, and what it held goes to others. RabbitMQ's
+    /// `consumer_timeout`. It is looked for every minute, more often if this is shorter: so it may
+    /// take up to two minutes more.
+    #[must_use]
+    pub fn consumer_timeout(mut self, timeout: Option<Duration>) -> Config {
+        self.broker.consumer_timeout = timeout;
+        self
+    }
+
     /// The user that a new broker has (`guest` with `guest`): an administrator who may do
     /// everything in every virtual host of this configuration. More users come by
     /// [`Broker::put_user`](ropewalk_broker::Broker::put_user) or by definitions.

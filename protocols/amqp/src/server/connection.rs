@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use ropewalk_broker::{ConnectionId as BrokerConnection, ErrorKind};
@@ -139,6 +140,18 @@ impl Connection {
     /// The client took too long over the handshake, or over its answer to `connection.close`.
     pub(crate) fn deadline(&mut self, transport: &mut Transport<'_>) {
         self.with(transport, |session, context| session.deadline_passed(context));
+    }
+
+    /// A channel has held a delivery for longer than it may.
+    pub(crate) fn consumer_timed_out(
+        &mut self,
+        channel: u16,
+        timeout: Duration,
+        transport: &mut Transport<'_>,
+    ) {
+        self.with(transport, |session, context| {
+            session.consumer_timed_out(context, channel, timeout);
+        });
     }
 
     fn set_paused(&mut self, paused: bool, transport: &mut Transport<'_>) {

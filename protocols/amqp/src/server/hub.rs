@@ -22,6 +22,7 @@ use crate::codec::{EncodeMethod, Encoder, FrameWriter, ReplyCode, ShortStr, Sink
 
 use super::alarm::Alarms;
 use super::config::Config;
+use super::connection::Connection;
 use super::convert::{BasicCodec, with_delivery_count};
 use super::entropy::{POOL, Pool};
 use super::peer::{Gathered, Peer, RUN, SPARES};
@@ -250,6 +251,10 @@ impl Hub {
             let Some(to) = destination(&event) else { continue };
             let key = to.key as usize; // it came from `next_key`
             let Some(peer) = self.peers.get_mut(key) else { continue };
+            if let Event::ConsumerTimedOut { timeout, .. } = event {
+                close_timed_out(peer.id, to.channel, timeout, reach);
+                continue;
+            }
             if large_body(&event) && !peer.held {
                 // In order: what is staged first, then the body without a copy.
                 peer.hand_over(key, reach, &mut self.filled);
@@ -332,9 +337,10 @@ impl Hub {
 fn destination(event: &Event<'_>) -> Option<Destination> {
     match event {
         Event::Delivered(delivery) => Some(delivery.to),
-        Event::Returned { to, .. } | Event::Confirmed { to, .. } | Event::Cancelled { to, .. } => {
-            Some(*to)
-        }
+        Event::Returned { to, .. }
+        | Event::Confirmed { to, .. }
+        | Event::Cancelled { to, .. }
+        | Event::ConsumerTimedOut { to, .. } => Some(*to),
         event => {
             log::error!(target: LOG, "the broker says what this server cannot: {event:?}");
             None
@@ -387,7 +393,7 @@ fn write_event<S: Sink>(frames: &mut FrameWriter<'_, S>, event: &Event<'_>) {
             let consumer_tag = ShortStr::cut(*consumer_tag);
             frames.method(to.channel, &basic::Cancel { consumer_tag, nowait: true });
         }
-        _ => {} // it has no destination, and does not come here
+        _ => {} // it is not written, and does not come here
     }
 }
 
@@ -411,6 +417,17 @@ pub(crate) fn write_content<S: Sink>(
     match message.shared_body() {
         Some(body) => frames.content(channel, method, properties, body),
         None => frames.content_copied(channel, method, properties, message.body()),
+    }
+}
+
+/// Has the session close a channel that acknowledges too late.
+#[cold]
+fn close_timed_out(id: ConnectionId, channel: u16, timeout: Duration, reach: &mut impl Reach) {
+    if let Some(mut target) = reach.reach(id) {
+        let close = move |connection: &mut Connection, transport: &mut Transport<'_>| {
+            connection.consumer_timed_out(channel, timeout, transport);
+        };
+        target.call_later(Duration::ZERO, close);
     }
 }
 

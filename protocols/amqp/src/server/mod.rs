@@ -38,6 +38,7 @@ mod fault;
 mod handshake;
 mod heartbeat;
 mod hub;
+mod operator;
 mod peer;
 mod sink;
 mod store;
@@ -55,6 +56,7 @@ pub use alarm::Resource;
 pub use auth::{Authenticator, Login};
 pub use config::Config;
 pub use connection::Connection;
+pub use operator::ConnectionInfo;
 pub use store::{Opened, StartError, read_definitions};
 
 use hub::Hub;

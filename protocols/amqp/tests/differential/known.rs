@@ -198,6 +198,16 @@ const LENIENCY: &[Difference] = &[
                'stream'\\\"\"",
         steps: || script(vec![declare(&TableBuf::new().with("x-queue-type", "stream"))]),
     },
+    Difference {
+        what: "declares a classic queue with `x-queue-leader-locator`",
+        why: "it chooses among nodes, and here there is one",
+        rabbitmq: "Close { reply_code: 406, reply_text: \"PRECONDITION_FAILED - invalid arg \
+                   'x-queue-leader-locator' for queue",
+        ours: "QueueDeclareOk",
+        steps: || {
+            script(vec![declare(&TableBuf::new().with("x-queue-leader-locator", "client-local"))])
+        },
+    },
 ];
 
 /// The page for users tells each of them.

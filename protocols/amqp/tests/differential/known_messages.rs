@@ -64,6 +64,25 @@ pub(crate) const MESSAGES: &[Difference] = &[
         },
     },
     Difference {
+        what: "gets a dead-lettered message whose expiration was written with a sign",
+        why: "it is the same time; the broker keeps the number",
+        rabbitmq: "\"original-expiration\": LongStr(\"+0\")",
+        ours: "\"original-expiration\": LongStr(\"0\")",
+        steps: || {
+            let letters = TableBuf::new()
+                .with("x-dead-letter-exchange", "")
+                .with("x-dead-letter-routing-key", DEAD);
+            let expiration = Some(ShortStr::literal("+0"));
+            let properties = BasicProperties { expiration, ..Default::default() }.to_vec();
+            script(vec![
+                declare_as(DEAD, &TableBuf::new()),
+                declare(&letters),
+                raw(publish_raw(1, Q, &properties, 1, b"x"), Then::Ping),
+                get(DEAD, true),
+            ])
+        },
+    },
+    Difference {
         what: "publishes to a priority queue that holds others a message of a higher priority \
                that expires at once",
         why: "what has expired is nobody's any more; RabbitMQ counts it, and delivers it",
@@ -155,6 +174,38 @@ pub(crate) const MESSAGES: &[Difference] = &[
 
 /// Queues declared with `x-queue-type=quorum`.
 pub(crate) const QUORUM: &[Difference] = &[
+    Difference {
+        what: "declares a quorum queue with an `x-delivery-limit` that is no number, or below 0",
+        why: "a limit that cannot be meant is an error; RabbitMQ ignores one that is no number, and \
+              gives messages up at their first return if it is negative",
+        rabbitmq: "QueueDeclareOk",
+        ours: "Close { reply_code: 406, reply_text: \"PRECONDITION_FAILED - invalid arg \
+               'x-delivery-limit' for queue",
+        steps: || {
+            let arguments =
+                TableBuf::new().with("x-queue-type", "quorum").with("x-delivery-limit", -1);
+            script(vec![declare(&arguments)])
+        },
+    },
+    Difference {
+        what: "publishes to a quorum queue that is full and has `x-overflow=reject-publish`",
+        why: "the limit is the limit; RabbitMQ looks at it when it has taken the message",
+        rabbitmq: "\"y\" 1 octets",
+        ours: "BasicGetEmpty",
+        steps: || {
+            let arguments = TableBuf::new()
+                .with("x-queue-type", "quorum")
+                .with("x-overflow", "reject-publish")
+                .with("x-max-length", 1);
+            script(vec![
+                declare(&arguments),
+                publish(b"x"),
+                publish(b"y"),
+                get(Q, true),
+                get(Q, true),
+            ])
+        },
+    },
     Difference {
         what: "gets a message from a quorum queue and has not acknowledged it yet",
         why: "who fetches is no consumer, and does not keep a queue in use",

@@ -226,7 +226,7 @@ fn a_session_that_is_blocked_may_end_after_any_octet() {
     session.extend(publish(1, "q", b""));
     session.extend(method(1, &queue::Delete { queue: Q, ..Default::default() }));
     for end in 0..=session.len() {
-        let mut world = World::new();
+        let mut world = World::with(Config::default().consumer_timeout(None));
         set_alarm(&mut world, Resource::Memory, true);
         let mut client = world.dial();
         client.raw(&mut world, &session[..end]);

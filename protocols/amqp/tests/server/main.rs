@@ -14,6 +14,7 @@ mod flow;
 mod handshake;
 mod hostile;
 mod methods;
+mod operators;
 mod stories;
 mod tutorials;
 mod users;
