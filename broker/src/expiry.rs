@@ -100,6 +100,7 @@ impl Broker {
         let expired = |entry: &Entry| entry.expires <= now;
         while let Some(state) = self.queues.get_mut(queue)
             && state.may_expire
+            && state.knows_head()
             && let Some(entry) = state.ready.pop_if(expired)
         {
             self.took_ready(queue, &entry);
@@ -122,7 +123,7 @@ impl Broker {
     pub(crate) fn set_alarm(&mut self, queue: QueueId) {
         let Some(state) = self.queues.get_mut(queue) else { return };
         let mut due = state.lease_end();
-        if state.may_expire {
+        if state.may_expire && state.knows_head() {
             due = state.ready.first().map_or(due, |entry| entry.expires.min(due));
         }
         if due < state.alarm {

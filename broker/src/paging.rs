@@ -152,8 +152,14 @@ impl Queue {
 
     /// Whether what goes next is not in memory.
     pub(crate) fn is_blocked_by_paging(&self) -> bool {
-        self.store.as_ref().is_some_and(|store| store.paging.is_incomplete())
-            || self.ready.is_empty() && self.is_paged()
+        !self.knows_head() || self.ready.is_empty() && self.is_paged()
+    }
+
+    /// Whether the first in memory is what goes next; in a queue with priorities, what is not
+    /// loaded yet may come before it.
+    #[inline]
+    pub(crate) fn knows_head(&self) -> bool {
+        self.store.as_ref().is_none_or(|store| !store.paging.is_incomplete())
     }
 
     /// Whether it cannot deliver, for all that it has ready.

@@ -32,6 +32,31 @@ fn a_restored_queue_with_priorities_gives_nothing_before_it_has_all() {
 }
 
 #[test]
+fn while_a_queue_with_priorities_is_restored_nothing_expires_that_is_not_its_head() {
+    let mut house = House::with_store(small());
+    house.advance(1);
+    let channel = house.channel(1);
+    durable(&mut house, channel, "q", &[("x-max-priority", Value::I32(9))]);
+    for (body, priority, expiration) in [("1", 0, Some(10)), ("2", 0, None), ("3", 9, None)] {
+        let expiration = expiration.map(|it: u32| it.to_string());
+        let props = Props { expiration, ..Props::default() };
+        let change = |publish: &mut Publish<'_>| {
+            persistent(publish);
+            publish.properties.priority = priority;
+        };
+        house.publish_with(channel, ("", "q", body), props, change).expect("published");
+    }
+    house.advance(10);
+    assert_eq!(house.counts(channel, "q"), (3, 0), "it is behind one that lives");
+    let mut house = house.restored_all(small());
+    let channel = house.channel(1);
+    house.settle();
+    house.advance(10);
+    assert_eq!(house.counts(channel, "q"), (3, 0), "it still is");
+    assert_eq!(take_all(&mut house, channel, "q"), ["3", "2"]);
+}
+
+#[test]
 fn after_a_crash_what_was_handed_out_is_marked_and_after_an_orderly_end_nothing_else_is() {
     let mut house = House::with_store(small());
     let channel = house.channel(1);
