@@ -9,6 +9,7 @@ mod common;
 use common::House;
 use common::calls::{Kind, Random, step};
 use common::store::Record;
+use common::stories::seeds;
 use ropewalk_broker::*;
 
 const NAMES: [&str; 4] = ["q0", "q1", "q2", "q3"];
@@ -107,8 +108,9 @@ fn lived(seed: u64, kind: Kind, calls: usize) -> (House, Config, Vec<ConnectionI
 
 #[test]
 fn what_is_restored_is_what_was_there() {
-    let mut compared = 0;
-    for seed in 0..4_000 {
+    let (mut told, mut compared) = (0, 0);
+    for seed in seeds(4_000) {
+        told += 1;
         let (mut house, config, connections) = lived(seed, Kind::Durable, 150);
         // Counts, bytes and the store agree, before a crash and after it.
         let vhost = house.broker.vhost(b"/").expect("always there");
@@ -154,13 +156,13 @@ fn what_is_restored_is_what_was_there() {
         compared += 1;
         assert!(found == there, "seed {seed}: {found:?} is not {there:?}");
     }
-    assert!(compared > 3_000, "{compared} seeds could be compared");
+    assert!(compared >= told * 3 / 4, "{compared} of {told} seeds could be compared");
 }
 
 #[test]
 fn when_all_has_gone_the_store_is_empty() {
     for (seed, kind) in
-        (0..4_000).zip([Kind::Durable, Kind::Mixed, Kind::Transient].into_iter().cycle())
+        seeds(4_000).zip([Kind::Durable, Kind::Mixed, Kind::Transient].into_iter().cycle())
     {
         let (mut house, _, connections) = lived(seed, kind, 200);
         for connection in connections {

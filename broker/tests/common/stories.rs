@@ -5,6 +5,16 @@ use ropewalk_broker::*;
 use super::store::Record;
 use super::{House, Props};
 
+/// The seeds of random stories: as many as fit a test run, or as many as `DURABILITY_SEEDS` says,
+/// from `DURABILITY_START` on.
+pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |variable: &str| {
+        std::env::var(variable).ok().map(|text| text.parse::<u64>().expect("a number"))
+    };
+    let first = number("DURABILITY_START").unwrap_or(0);
+    first..first + number("DURABILITY_SEEDS").unwrap_or(usual)
+}
+
 /// A small house: two messages of a queue in memory, leases of four.
 pub(crate) fn small() -> Config {
     let mut config = Config::default();

@@ -266,7 +266,7 @@ fn run(seed: u64, steps: usize) -> Vec<String> {
 
 #[test]
 fn what_was_confirmed_is_there_after_every_crash() {
-    for seed in 0..10_000 {
+    for seed in common::stories::seeds(10_000) {
         run(seed, 80);
     }
 }
