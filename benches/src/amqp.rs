@@ -5,6 +5,7 @@
 //! signal: RabbitMQ takes too long to start to be started for each run.
 
 mod client;
+pub(crate) mod durable;
 mod load;
 mod rest;
 mod shapes;

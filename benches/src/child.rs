@@ -2,11 +2,14 @@
 //! a core of its own. It dies with us, and with the value that stands for it.
 
 use std::io::{self, BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::sys;
+
+/// The environment variable that tells a server where its data are, if they are to outlive it.
+pub(crate) const DATA: &str = "ROPEWALK_BENCH_DATA";
 
 pub(crate) struct Server {
     child: Child,
@@ -38,8 +41,20 @@ impl From<io::ErrorKind> for Missing {
 impl Server {
     /// Starts it and waits until it listens.
     pub(crate) fn start(name: &str, core: Option<usize>) -> Result<Self, Missing> {
+        Server::start_on(name, core, None)
+    }
+
+    /// The same, on data in a directory that stays when the server goes.
+    pub(crate) fn start_on(
+        name: &str,
+        core: Option<usize>,
+        data: Option<&Path>,
+    ) -> Result<Self, Missing> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", name]).stdin(Stdio::null()).stdout(Stdio::piped());
+        if let Some(directory) = data {
+            command.env(DATA, directory);
+        }
         sys::pin_child(&mut command, core);
         let began = Instant::now();
         let mut child = command.spawn()?;

@@ -78,6 +78,11 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 amqp.print();
                 ("amqp", json!(amqp))
             }
+            Suite::Durable => {
+                let durable = amqp::durable::measure(settings)?;
+                durable.print();
+                ("durable", json!(durable))
+            }
             Suite::Idle => {
                 let idle = idle::measure(settings, descriptors)?;
                 idle.print();

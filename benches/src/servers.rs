@@ -66,9 +66,17 @@ pub(crate) const AMQP: &[Contender] = &[
     Contender { name: "amqp-ropewalk", what: "Ropewalk", run: amqp_ropewalk::run },
 ];
 
+/// What is measured with durable queues, beside RabbitMQ.
+pub(crate) const AMQP_DURABLE: &[Contender] = &[Contender {
+    name: "amqp-ropewalk-durable",
+    what: "Ropewalk, with a store",
+    run: amqp_ropewalk::run_durable,
+}];
+
 /// Serves until killed.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    match ECHO.iter().chain(HTTP).chain(AMQP).find(|contender| contender.name == name) {
+    let mut all = ECHO.iter().chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
+    match all.find(|contender| contender.name == name) {
         Some(contender) => (contender.run)(),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),
     }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|http|idle|timers|amqp|store|all] [options]
+usage: ropewalk-bench [echo|http|idle|timers|amqp|durable|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
   amqp     a message queue: one to one, fan-out, confirms, acknowledgements, topics, memory
+  durable  a message queue that keeps what it confirms: persistent messages, synced
   store    a message log: appending and acknowledging with syncs, restart with a million messages
   all      all of these (the default)
 
@@ -19,7 +20,7 @@ usage: ropewalk-bench [echo|http|idle|timers|amqp|store|all] [options]
   --server-core N, --load-core N
                   which cores (the last and the first allowed)
   --only A,B,…    only these contenders, and the first, which is the measure
-  --shapes A,B,…  of amqp and store, only the shapes whose names contain one of these
+  --shapes A,B,…  of amqp, durable and store, only the shapes whose names contain one of these
   --json FILE     the same figures, all runs of them, as JSON
   --quick         a smoke run of some seconds: its figures mean nothing
 ";
@@ -36,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) server_core: Option<usize>,
     pub(crate) load_core: Option<usize>,
     pub(crate) only: Option<Vec<String>>,
-    /// Of the suites `amqp` and `store`.
+    /// Of the suites `amqp`, `durable` and `store`.
     pub(crate) shapes: Option<Vec<String>>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) quick: bool,
@@ -49,11 +50,19 @@ pub(crate) enum Suite {
     Idle,
     Timers,
     Amqp,
+    Durable,
     Store,
 }
 
-const ALL: [Suite; 6] =
-    [Suite::Echo, Suite::Http, Suite::Idle, Suite::Timers, Suite::Amqp, Suite::Store];
+const ALL: [Suite; 7] = [
+    Suite::Echo,
+    Suite::Http,
+    Suite::Idle,
+    Suite::Timers,
+    Suite::Amqp,
+    Suite::Durable,
+    Suite::Store,
+];
 
 impl Settings {
     /// Reads the arguments; `cores` are those that we may run on. `Err` is for the user.
@@ -70,6 +79,7 @@ impl Settings {
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),
                 "amqp" => settings.suites.push(Suite::Amqp),
+                "durable" => settings.suites.push(Suite::Durable),
                 "store" => settings.suites.push(Suite::Store),
                 "all" => settings.suites.extend(ALL),
                 "--quick" => settings.make_quick(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ropewalk_amqp::codec::method::{basic, channel, confirm, connection, exchange, queue};
 use ropewalk_amqp::codec::{
-    EncodeMethod, Encoder, FrameKind, Frames, Method, PROTOCOL_HEADER, Secret, ShortStr,
+    EncodeMethod, Encoder, FrameKind, Frames, Method, PROTOCOL_HEADER, Secret, ShortStr, TableBuf,
 };
 
 /// RabbitMQ takes seconds over some of what we ask for.
@@ -60,6 +60,18 @@ impl Client {
 
     pub(super) fn declare_queue(&mut self, name: &str) -> io::Result<()> {
         let declare = queue::Declare { queue: ShortStr::cut(name), ..Default::default() };
+        self.call(&declare, &queue::DeclareOk::default())
+    }
+
+    /// A queue that outlives a restart, of one of RabbitMQ's types.
+    pub(super) fn declare_durable(&mut self, name: &str, kind: &str) -> io::Result<()> {
+        let arguments = TableBuf::new().with("x-queue-type", kind);
+        let declare = queue::Declare {
+            queue: ShortStr::cut(name),
+            durable: true,
+            arguments: arguments.as_table(),
+            ..Default::default()
+        };
         self.call(&declare, &queue::DeclareOk::default())
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ropewalk_amqp::codec::method::basic;
-use ropewalk_amqp::codec::{Encoder, ShortStr};
+use ropewalk_amqp::codec::{BasicProperties, Encoder, ShortStr};
 
 use super::client::{CHANNEL, Client, PATIENCE};
 use super::shapes::Shape;
@@ -77,7 +77,7 @@ pub(super) fn drive(
             }
             _ => {}
         }
-        publisher_side.publish(delivered / shape.copies() as u64, now, phase == Phase::Drained)?;
+        publisher_side.publish(shape.arrived(delivered), now, phase == Phase::Drained)?;
         if phase == Phase::Drained && publisher_side.is_done(delivered, shape.copies()) {
             break;
         }
@@ -115,7 +115,7 @@ enum Phase {
     Drained,
 }
 
-fn watched(client: &Client, epoll: &Epoll, token: usize) -> io::Result<TcpStream> {
+pub(super) fn watched(client: &Client, epoll: &Epoll, token: usize) -> io::Result<TcpStream> {
     let stream = client.stream.try_clone()?;
     stream.set_nonblocking(true)?;
     epoll.add(&stream, libc::EPOLLIN, token as u64)?;
@@ -154,7 +154,7 @@ fn body(shape: &Shape) -> Vec<u8> {
     (0..shape.body).map(|i| b'!' + (i % 90) as u8).collect()
 }
 
-struct Publisher {
+pub(super) struct Publisher {
     stream: TcpStream,
     input: Input,
     /// Some messages, one after the other, all of one length.
@@ -167,7 +167,7 @@ struct Publisher {
     /// So many are published at once, or none.
     step: u64,
     in_flight: Option<u64>,
-    confirmed: u64,
+    pub(super) confirmed: u64,
     /// Below this, all are confirmed; from here on, those that `ring` says.
     oldest: u64,
     ring: Vec<bool>,
@@ -176,8 +176,10 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn new(stream: TcpStream, shape: &Shape) -> Publisher {
+    pub(super) fn new(stream: TcpStream, shape: &Shape) -> Publisher {
         let (keys, body) = (shape.keys(), Bytes::from(body(shape)));
+        let delivery_mode = shape.durable.map(|_| 2);
+        let properties = BasicProperties { delivery_mode, ..Default::default() }.to_vec();
         let mut one_round = Vec::new();
         let mut encoder = Encoder::new();
         let mut frames = encoder.frames_to(&mut one_round, 0);
@@ -187,7 +189,7 @@ impl Publisher {
                 routing_key: ShortStr::cut(key),
                 ..Default::default()
             };
-            frames.content(CHANNEL, &publish, &[0, 0], &body);
+            frames.content(CHANNEL, &publish, &properties, &body);
         }
         drop(frames);
         let message_len = (one_round.len() / keys.len()) as u64;
@@ -227,7 +229,7 @@ impl Publisher {
     }
 
     /// Publishes what may be published when so many messages have reached every queue.
-    fn publish(&mut self, arrived: u64, now: Instant, last: bool) -> io::Result<()> {
+    pub(super) fn publish(&mut self, arrived: u64, now: Instant, last: bool) -> io::Result<()> {
         if last {
             self.due = self.published() * self.message_len;
         } else {
@@ -257,7 +259,7 @@ impl Publisher {
     }
 
     /// Reads confirms.
-    fn received(&mut self) -> io::Result<()> {
+    pub(super) fn received(&mut self) -> io::Result<()> {
         let now = Instant::now();
         let input = self.input.fill(&self.stream)?;
         let mut taken = 0;
@@ -285,7 +287,7 @@ impl Publisher {
     }
 }
 
-struct Consumer {
+pub(super) struct Consumer {
     stream: TcpStream,
     input: Input,
     /// The length of a delivery, all three frames of it; 0 before the first.
@@ -298,7 +300,7 @@ struct Consumer {
 }
 
 impl Consumer {
-    fn new(stream: TcpStream, shape: &Shape) -> Consumer {
+    pub(super) fn new(stream: TcpStream, shape: &Shape) -> Consumer {
         Consumer {
             stream,
             input: Input::new(),
@@ -312,7 +314,7 @@ impl Consumer {
     }
 
     /// Reads deliveries, and says how many.
-    fn received(&mut self) -> io::Result<u64> {
+    pub(super) fn received(&mut self) -> io::Result<u64> {
         let input = self.input.fill(&self.stream)?;
         if self.delivery_len == 0 {
             let Some(len) = first_delivery(input) else { return Ok(0) };

@@ -14,6 +14,8 @@ pub(super) enum Route {
     Queues { queues: usize, connections: usize },
     /// Through a fanout exchange to so many queues, each with a consumer on its own connection.
     Fanout(usize),
+    /// Through the default exchange to a queue without a consumer.
+    Kept,
     /// Through a topic exchange with so many bindings, one of which matches, to one queue.
     Topic(usize),
 }
@@ -23,6 +25,8 @@ pub(super) struct Shape {
     pub(super) name: &'static str,
     pub(super) body: usize,
     pub(super) route: Route,
+    /// The type of the queues, if they are durable: all messages are persistent then.
+    pub(super) durable: Option<&'static str>,
     /// Messages published and not yet confirmed, at most; without it there are no confirms.
     pub(super) in_flight: Option<usize>,
     /// Consumers acknowledge each message, and get so many without.
@@ -32,10 +36,11 @@ pub(super) struct Shape {
 }
 
 const ONE: Route = Route::Queues { queues: 1, connections: 1 };
-const PLAIN: Shape = Shape {
+pub(super) const PLAIN: Shape = Shape {
     name: "1 to 1, auto-ack, 16 B",
     body: 16,
     route: ONE,
+    durable: None,
     in_flight: None,
     prefetch: None,
     backlog: 8192,
@@ -74,8 +79,14 @@ impl Shape {
     pub(super) fn copies(&self) -> usize {
         match self.route {
             Route::Fanout(queues) => queues,
+            Route::Kept => 0,
             _ => 1,
         }
+    }
+
+    /// How many messages have reached every queue, after so many deliveries.
+    pub(super) fn arrived(&self, delivered: u64) -> u64 {
+        delivered.checked_div(self.copies() as u64).unwrap_or(0)
     }
 
     /// Whether every message goes to every consumer.
@@ -87,7 +98,7 @@ impl Shape {
         match self.route {
             Route::Queues { queues, .. } => queues,
             Route::Fanout(queues) => queues,
-            Route::Topic(_) => 1,
+            Route::Topic(_) | Route::Kept => 1,
         }
     }
 
@@ -96,18 +107,19 @@ impl Shape {
             Route::Queues { connections, .. } => connections,
             Route::Fanout(queues) => queues,
             Route::Topic(_) => 1,
+            Route::Kept => 0,
         }
     }
 
     pub(super) fn exchange(&self) -> &'static str {
         match self.route {
-            Route::Queues { .. } => "",
+            Route::Queues { .. } | Route::Kept => "",
             _ => EXCHANGE,
         }
     }
 
     /// Names and keys have one length, so that all deliveries of a shape have one too.
-    fn queue(i: usize) -> String {
+    pub(super) fn queue(i: usize) -> String {
         format!("q{i:05}")
     }
 
@@ -115,7 +127,7 @@ impl Shape {
     pub(super) fn keys(&self) -> Vec<String> {
         match self.route {
             Route::Queues { queues, .. } => (0..queues).map(Shape::queue).collect(),
-            Route::Fanout(_) => vec![Shape::queue(0)],
+            Route::Fanout(_) | Route::Kept => vec![Shape::queue(0)],
             // Not in the order in which they were bound; 7919 is prime.
             Route::Topic(bindings) => {
                 (0..bindings).map(|i| key(i * 7919 % bindings, "made")).collect()
@@ -126,15 +138,18 @@ impl Shape {
     /// Declares what the runs share.
     pub(super) fn declare(&self, client: &mut Client) -> io::Result<()> {
         match self.route {
-            Route::Queues { .. } => {}
+            Route::Queues { .. } | Route::Kept => {}
             Route::Fanout(_) => client.declare_exchange(EXCHANGE, "fanout")?,
             Route::Topic(_) => client.declare_exchange(EXCHANGE, "topic")?,
         }
         for i in 0..self.queues() {
-            client.declare_queue(&Shape::queue(i))?;
+            match self.durable {
+                Some(kind) => client.declare_durable(&Shape::queue(i), kind)?,
+                None => client.declare_queue(&Shape::queue(i))?,
+            }
         }
         match self.route {
-            Route::Queues { .. } => {}
+            Route::Queues { .. } | Route::Kept => {}
             Route::Fanout(queues) => {
                 for i in 0..queues {
                     client.bind(&Shape::queue(i), EXCHANGE, &[String::new()])?;
