@@ -44,6 +44,7 @@ mod deferred;
 mod error;
 mod handle;
 mod identity;
+mod jobs;
 mod listener;
 mod lives;
 mod local;

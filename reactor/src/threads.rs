@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use log::{error, warn};
 
 use crate::core::Core;
 use crate::handle::{Handle, Shared};
+use crate::jobs::Jobs;
 use crate::panics::isolate;
 use crate::{Deferred, Error, LOG, Promise};
 
 /// A job and where its result goes; it runs on a pool thread.
-type Job = Box<dyn FnOnce(&Handle) + Send>;
+pub(crate) type Job = Box<dyn FnOnce(&Handle) + Send>;
 
 pub(crate) struct Pool {
-    queue: Option<(Sender<Job>, Receiver<Job>)>,
+    jobs: Arc<Jobs>,
     threads: Vec<JoinHandle<()>>,
     most_threads: usize,
-    most_queued: usize,
     shared: Arc<Shared>,
     /// Promises of jobs under way, kept here because they may not leave this thread.
     waiting: slab::Slab<Box<dyn Any>>,
@@ -31,10 +30,9 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(most_threads: usize, most_queued: usize, shared: Arc<Shared>) -> Self {
         Self {
-            queue: None,
+            jobs: Arc::new(Jobs::new(most_queued.max(1))),
             threads: Vec::new(),
             most_threads: most_threads.max(1),
-            most_queued: most_queued.max(1),
             shared,
             waiting: slab::Slab::new(),
         }
@@ -42,19 +40,14 @@ impl Pool {
 
     /// Queues a job, and starts a thread for it while there may be more of them.
     fn submit(&mut self, job: Job) -> Result<(), Error> {
-        let most_queued = self.most_queued;
-        let (sender, receiver) = self.queue.get_or_insert_with(|| bounded(most_queued));
-        match sender.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                return Err(Error::PoolFull);
-            }
+        if self.jobs.push(job).is_err() {
+            return Err(Error::PoolFull);
         }
         // As many threads as jobs are queued or running, up to the limit: an idle pool of one
         // thread serves one caller at a time and never grows.
         if self.threads.len() < self.most_threads.min(self.waiting.len()) {
-            let (jobs, handle) = (receiver.clone(), Handle::new(&self.shared));
-            match start(self.threads.len(), jobs, handle) {
+            let handle = Handle::new(&self.shared);
+            match start(self.threads.len(), self.jobs.clone(), handle) {
                 Ok(thread) => self.threads.push(thread),
                 Err(source) if self.threads.is_empty() => return Err(Error::System(source)),
                 Err(source) => error!(target: LOG, "no more threads for the pool: {source}"),
@@ -71,13 +64,10 @@ impl Pool {
     /// Joins the threads, which have nothing to do; those that still have are left behind, since
     /// no one can stop a thread from outside.
     pub(crate) fn close(&mut self) {
-        if let Some((sender, receiver)) = self.queue.take() {
-            while let Ok(job) = receiver.try_recv() {
-                if let Err(message) = isolate(|| drop(job)) {
-                    error!(target: LOG, "a job panicked when it was dropped: {message}");
-                }
+        for job in self.jobs.close() {
+            if let Err(message) = isolate(|| drop(job)) {
+                error!(target: LOG, "a job panicked when it was dropped: {message}");
             }
-            drop(sender);
         }
         if self.is_busy() {
             warn!(target: LOG, "{} jobs of the thread pool are left behind", self.waiting.len());
@@ -97,9 +87,9 @@ impl Pool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the seam itself: threads start here")]
-fn start(number: usize, jobs: Receiver<Job>, handle: Handle) -> std::io::Result<JoinHandle<()>> {
+fn start(number: usize, jobs: Arc<Jobs>, handle: Handle) -> std::io::Result<JoinHandle<()>> {
     Builder::new().name(format!("ropewalk-pool-{number}")).spawn(move || {
-        for job in jobs {
+        while let Some(job) = jobs.wait() {
             job(&handle);
         }
     })
