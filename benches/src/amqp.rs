@@ -4,6 +4,8 @@
 //! Both servers run all the time, on one core, but the one that is not measured is stopped by a
 //! signal: RabbitMQ takes too long to start to be started for each run.
 
+mod backlog;
+mod churn;
 mod client;
 pub(crate) mod durable;
 mod load;

@@ -2,6 +2,7 @@
 //! a core of its own. It dies with us, and with the value that stands for it.
 
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -96,6 +97,18 @@ impl Server {
         resident_of(&self.pid().to_string())
     }
 
+    /// What it had at most of that, in bytes.
+    pub(crate) fn peak(&self) -> io::Result<u64> {
+        kilobytes_of(&self.pid().to_string(), "VmHWM:")
+    }
+
+    /// What it has read so far, from wherever, in bytes.
+    pub(crate) fn read(&self) -> io::Result<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid()))?;
+        let count = io.lines().find_map(|line| line.strip_prefix("rchar:")?.trim().parse().ok());
+        count.ok_or_else(|| io::Error::other("no rchar"))
+    }
+
     /// Some announce a port before they listen on it (nginx takes its place by exec).
     fn wait_until_it_accepts(&mut self) -> io::Result<()> {
         let mut last = Ok(());
@@ -129,9 +142,70 @@ pub(crate) fn scratch_of(pid: u32) -> PathBuf {
 
 /// Resident memory of `pid` (or `self`), in bytes.
 pub(crate) fn resident_of(pid: &str) -> io::Result<u64> {
+    kilobytes_of(pid, "VmRSS:")
+}
+
+fn kilobytes_of(pid: &str, what: &str) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     let kilobytes =
         line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kilobytes.map(|k| k * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
+    kilobytes.map(|k| k * 1024).ok_or_else(|| io::Error::other(format!("no {what}")))
+}
+
+/// A directory for the data of one server after the other; it goes with this.
+pub(crate) struct Data(PathBuf);
+
+impl Data {
+    pub(crate) fn new(name: &str) -> io::Result<Data> {
+        let name = format!("ropewalk-bench-{name}-{}", std::process::id());
+        let data = Data(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(data.path())?;
+        Ok(data)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What its files take of the disk.
+    pub(crate) fn octets(&self) -> io::Result<u64> {
+        let mut octets = 0;
+        each_file(&self.0, &mut |path| {
+            octets += std::fs::metadata(path)?.blocks() * 512;
+            Ok(())
+        })?;
+        Ok(octets)
+    }
+
+    /// Has the system's cache forget its files.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        each_file(&self.0, &mut |path| sys::forget_file(&std::fs::File::open(path)?))
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // the server may have died in the middle of it
+    }
+}
+
+/// Calls `call` with each file; what is deleted meanwhile is passed over.
+fn each_file(directory: &Path, call: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if gone(&error) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let done = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => each_file(&entry.path(), call),
+            Ok(kind) if kind.is_file() => call(&entry.path()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        done.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })?;
+    }
+    Ok(())
 }

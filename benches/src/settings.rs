@@ -21,6 +21,7 @@ usage: ropewalk-bench [echo|http|idle|timers|amqp|durable|store|all] [options]
                   which cores (the last and the first allowed)
   --only A,B,…    only these contenders, and the first, which is the measure
   --shapes A,B,…  of amqp, durable and store, only the shapes whose names contain one of these
+  --backlog N     messages that a durable queue is left with (1000000)
   --json FILE     the same figures, all runs of them, as JSON
   --quick         a smoke run of some seconds: its figures mean nothing
 ";
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) timers: usize,
     /// That a store holds when it is opened.
     pub(crate) stored_messages: u64,
+    /// In a durable queue that is killed over them; a fifth of it where more pass.
+    pub(crate) backlog_messages: u64,
     pub(crate) server_core: Option<usize>,
     pub(crate) load_core: Option<usize>,
     pub(crate) only: Option<Vec<String>>,
@@ -96,6 +99,7 @@ impl Settings {
                 "--shapes" => {
                     settings.shapes = Some(value()?.split(',').map(str::to_owned).collect());
                 }
+                "--backlog" => settings.backlog_messages = number::<u64>(&value()?)?.max(1000),
                 "--json" => settings.json = Some(value()?.into()),
                 other => return Err(format!("{other}: what is that?\n\n{USAGE}")),
             }
@@ -120,6 +124,7 @@ impl Settings {
             idle_connections: 10_000,
             timers: 1_000_000,
             stored_messages: 1_000_000,
+            backlog_messages: 1_000_000,
             server_core: last,
             load_core: first,
             only: None,
@@ -137,6 +142,7 @@ impl Settings {
         self.idle_connections = 200;
         self.timers = 10_000;
         self.stored_messages = 10_000;
+        self.backlog_messages = 50_000;
     }
 
     /// Whether a contender takes part; the first always does, being the measure.

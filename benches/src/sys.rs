@@ -102,6 +102,16 @@ pub(crate) fn pin_child(command: &mut Command, core: Option<usize>) {
     }
 }
 
+/// Writes what of a file is only in the system's cache, and drops it from there.
+pub(crate) fn forget_file(file: &std::fs::File) -> io::Result<()> {
+    file.sync_all()?;
+    // SAFETY: takes plain numbers; the file outlives the call.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// Sends a signal to a child of ours.
 pub(crate) fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     // SAFETY: takes plain numbers; the child is not yet reaped, so the id is its own.

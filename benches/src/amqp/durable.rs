@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::client::Client;
-use super::load;
 use super::shapes::{PLAIN, Route, Shape};
 use super::{awake, named};
+use super::{backlog, churn, load};
 use crate::child::{Missing, Server};
 use crate::figures::{Good, best, median, ratios, spread};
 use crate::histogram::Histogram;
@@ -42,10 +42,10 @@ const SHAPES: [Shape; 2] = [
 ];
 
 /// A server and a type of queue. The first is the measure.
-struct Lane {
-    name: &'static str,
-    server: &'static str,
-    queue: &'static str,
+pub(super) struct Lane {
+    pub(super) name: &'static str,
+    pub(super) server: &'static str,
+    pub(super) queue: &'static str,
 }
 
 pub(super) const ROPEWALK: &str = "amqp-ropewalk-durable";
@@ -67,6 +67,8 @@ pub(crate) struct Durable {
     absent: BTreeMap<&'static str, String>,
     shapes: Vec<Worked>,
     limit: Vec<Limit>,
+    backlog: Vec<backlog::Backlog>,
+    churn: Vec<churn::Churn>,
 }
 
 #[derive(Serialize)]
@@ -101,10 +103,27 @@ struct Limit {
 }
 
 pub(crate) fn measure(settings: &Settings) -> io::Result<Durable> {
+    let mut durable = at_work(settings)?;
+    for lane in LANES.iter().filter(|lane| settings.wants(1, lane.server)) {
+        if super::wanted(settings, "backlog") {
+            durable.backlog.extend(backlog::measure(lane, settings)?);
+        }
+        if super::wanted(settings, "churn") {
+            durable.churn.extend(churn::measure(lane, settings)?);
+        }
+    }
+    progress_done();
+    Ok(durable)
+}
+
+/// The shapes, with all servers there throughout.
+fn at_work(settings: &Settings) -> io::Result<Durable> {
+    let (backlog, churn) = (Vec::new(), Vec::new());
     let mut absent = BTreeMap::new();
     let mut servers: BTreeMap<&str, Server> = BTreeMap::new();
+    let wanted = || SHAPES.iter().filter(|shape| super::wanted(settings, shape.name));
     for name in LANES.iter().map(|lane| lane.server).chain([BARE]) {
-        if servers.contains_key(name) || absent.contains_key(name) {
+        if wanted().next().is_none() || servers.contains_key(name) || absent.contains_key(name) {
             continue;
         }
         progress(&format!("starting {name}"));
@@ -119,8 +138,8 @@ pub(crate) fn measure(settings: &Settings) -> io::Result<Durable> {
             Err(Missing::Failed(e)) => return Err(named(name, e)),
         }
     }
-    let mut durable = Durable { absent, shapes: Vec::new(), limit: Vec::new() };
-    for shape in SHAPES.iter().filter(|shape| super::wanted(settings, shape.name)) {
+    let mut durable = Durable { absent, shapes: Vec::new(), limit: Vec::new(), backlog, churn };
+    for shape in wanted() {
         let lanes = LANES.iter().filter(|lane| servers.contains_key(lane.server));
         let lanes = lanes.filter(|lane| settings.wants(1, lane.server));
         let mut lanes: Vec<_> =
@@ -141,7 +160,6 @@ pub(crate) fn measure(settings: &Settings) -> io::Result<Durable> {
         let lanes = lanes.into_iter().map(|(_, record)| record).collect();
         durable.shapes.push(Worked { shape: shape.name, lanes });
     }
-    progress_done();
     Ok(durable)
 }
 
@@ -235,6 +253,11 @@ impl Durable {
     pub(crate) fn print(&self) {
         for (name, why) in &self.absent {
             println!("{name} is absent: {why}\n");
+        }
+        backlog::print(&self.backlog);
+        churn::print(&self.churn);
+        if self.shapes.is_empty() {
+            return;
         }
         println!("Persistent messages of {BODY} bytes, published only, one core for the server\n");
         let mut table = Table::new([

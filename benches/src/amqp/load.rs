@@ -214,7 +214,7 @@ impl Publisher {
     }
 
     /// Messages, the last of them perhaps in part.
-    fn published(&self) -> u64 {
+    pub(super) fn published(&self) -> u64 {
         self.sent.div_ceil(self.message_len)
     }
 

@@ -16,6 +16,8 @@ pub(super) enum Route {
     Fanout(usize),
     /// Through the default exchange to a queue without a consumer.
     Kept,
+    /// The same to two queues, each of so many messages but the last one to the first queue.
+    Sparse(usize),
     /// Through a topic exchange with so many bindings, one of which matches, to one queue.
     Topic(usize),
 }
@@ -79,7 +81,7 @@ impl Shape {
     pub(super) fn copies(&self) -> usize {
         match self.route {
             Route::Fanout(queues) => queues,
-            Route::Kept => 0,
+            Route::Kept | Route::Sparse(_) => 0,
             _ => 1,
         }
     }
@@ -99,6 +101,7 @@ impl Shape {
             Route::Queues { queues, .. } => queues,
             Route::Fanout(queues) => queues,
             Route::Topic(_) | Route::Kept => 1,
+            Route::Sparse(_) => 2,
         }
     }
 
@@ -107,13 +110,13 @@ impl Shape {
             Route::Queues { connections, .. } => connections,
             Route::Fanout(queues) => queues,
             Route::Topic(_) => 1,
-            Route::Kept => 0,
+            Route::Kept | Route::Sparse(_) => 0,
         }
     }
 
     pub(super) fn exchange(&self) -> &'static str {
         match self.route {
-            Route::Queues { .. } | Route::Kept => "",
+            Route::Queues { .. } | Route::Kept | Route::Sparse(_) => "",
             _ => EXCHANGE,
         }
     }
@@ -128,6 +131,9 @@ impl Shape {
         match self.route {
             Route::Queues { queues, .. } => (0..queues).map(Shape::queue).collect(),
             Route::Fanout(_) | Route::Kept => vec![Shape::queue(0)],
+            Route::Sparse(count) => {
+                (0..count).map(|i| Shape::queue(usize::from(i + 1 == count))).collect()
+            }
             // Not in the order in which they were bound; 7919 is prime.
             Route::Topic(bindings) => {
                 (0..bindings).map(|i| key(i * 7919 % bindings, "made")).collect()
@@ -138,7 +144,7 @@ impl Shape {
     /// Declares what the runs share.
     pub(super) fn declare(&self, client: &mut Client) -> io::Result<()> {
         match self.route {
-            Route::Queues { .. } | Route::Kept => {}
+            Route::Queues { .. } | Route::Kept | Route::Sparse(_) => {}
             Route::Fanout(_) => client.declare_exchange(EXCHANGE, "fanout")?,
             Route::Topic(_) => client.declare_exchange(EXCHANGE, "topic")?,
         }
@@ -149,7 +155,7 @@ impl Shape {
             }
         }
         match self.route {
-            Route::Queues { .. } | Route::Kept => {}
+            Route::Queues { .. } | Route::Kept | Route::Sparse(_) => {}
             Route::Fanout(queues) => {
                 for i in 0..queues {
                     client.bind(&Shape::queue(i), EXCHANGE, &[String::new()])?;

@@ -30,7 +30,13 @@ pub(super) fn run() -> io::Result<()> {
         announce_absent("RabbitMQ is not installed");
         return Ok(());
     };
-    let home = crate::child::scratch_of(std::process::id());
+    // A node that is started again finds its data by its name.
+    let data = std::env::var_os(crate::child::DATA).map(PathBuf::from);
+    let name = match data {
+        Some(_) => "ropewalk-bench@localhost".to_owned(),
+        None => format!("ropewalk-bench-{}@localhost", std::process::id()),
+    };
+    let home = data.unwrap_or_else(|| crate::child::scratch_of(std::process::id()));
     std::fs::create_dir_all(home.join("log"))?;
     let file = |name: &str, text: String| {
         let path = home.join(name);
@@ -57,7 +63,7 @@ pub(super) fn run() -> io::Result<()> {
         .env("HOME", &home)
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         .env("ERL_EPMD_PORT", names_port.to_string())
-        .env("RABBITMQ_NODENAME", format!("ropewalk-bench-{}@localhost", std::process::id()))
+        .env("RABBITMQ_NODENAME", name)
         .env("RABBITMQ_DIST_PORT", node_port.to_string())
         .env("RABBITMQ_MNESIA_BASE", home.join("mnesia"))
         .env("RABBITMQ_LOG_BASE", home.join("log"))

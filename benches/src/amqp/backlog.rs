@@ -1,0 +1,201 @@
+//! A backlog: a million persistent messages of 1 KiB that nobody consumes for now. What they cost
+//! in memory and on the disk, how soon a server listens again that was killed over them, and
+//! whether the last ones go in and out as fast as the first.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::client::{Client, PATIENCE};
+use super::durable::{BODY, KEPT, Lane};
+use super::load::{self, Consumer, Publisher};
+use super::named;
+use super::shapes::Shape;
+use crate::child::{Data, Missing, Server};
+use crate::report::{Table, progress};
+use crate::settings::Settings;
+use crate::sys::{Epoll, NO_EVENT};
+
+/// So many are published and not confirmed, or delivered and not acknowledged: the server is to
+/// be the slower side.
+const IN_FLIGHT: u16 = 1000;
+
+#[derive(Serialize)]
+pub(super) struct Backlog {
+    name: &'static str,
+    messages: u64,
+    publishing: Pace,
+    /// In octets, once all are published: resident then, and at most so far.
+    resident: u64,
+    resident_peak: u64,
+    on_disk: u64,
+    /// From the start of the process that follows a killed one, with none of the data in the
+    /// system's cache, until it accepted a connection.
+    started_in_ms: f64,
+    /// Octets that it had read by then.
+    read_at_start: u64,
+    resident_restarted: u64,
+    consuming: Pace,
+    consuming_peak: u64,
+    on_disk_after: u64,
+}
+
+/// Messages a second, in the first and in the last tenth.
+#[derive(Serialize)]
+pub(super) struct Pace {
+    first: f64,
+    last: f64,
+}
+
+pub(super) fn measure(lane: &Lane, settings: &Settings) -> io::Result<Option<Backlog>> {
+    let data = Data::new("backlog")?;
+    let count = settings.backlog_messages;
+    let Some(server) = start(lane, settings, &data)? else { return Ok(None) };
+    let shape = Shape {
+        in_flight: Some(IN_FLIGHT.into()),
+        durable: Some(lane.queue),
+        backlog: count as usize,
+        ..KEPT
+    };
+    progress(&format!("a backlog of {count}: published, {}", lane.name));
+    shape.declare(&mut Client::open(server.port)?)?;
+    let publishing = publish(&shape, server.port, count).map_err(|e| named(lane.name, e))?;
+    let (resident, resident_peak) = (server.resident()?, server.peak()?);
+    let on_disk = data.octets()?;
+    drop(server); // that kills it
+    data.forget()?;
+    progress(&format!("a backlog of {count}: started again, {}", lane.name));
+    let Some(server) = start(lane, settings, &data)? else { return Ok(None) };
+    let (read_at_start, resident_restarted) = (server.read()?, server.resident()?);
+    progress(&format!("a backlog of {count}: consumed, {}", lane.name));
+    let consuming = consume(&shape, server.port, count).map_err(|e| named(lane.name, e))?;
+    Ok(Some(Backlog {
+        name: lane.name,
+        messages: count,
+        publishing,
+        resident,
+        resident_peak,
+        on_disk,
+        started_in_ms: server.started_in.as_secs_f64() * 1000.0,
+        read_at_start,
+        resident_restarted,
+        consuming,
+        consuming_peak: server.peak()?,
+        on_disk_after: data.octets()?,
+    }))
+}
+
+pub(super) fn start(lane: &Lane, settings: &Settings, data: &Data) -> io::Result<Option<Server>> {
+    match Server::start_on(lane.server, settings.server_core, Some(data.path())) {
+        Ok(server) => Ok(Some(server)),
+        Err(Missing::Absent(_)) => Ok(None),
+        Err(Missing::Failed(e)) => Err(named(lane.name, e)),
+    }
+}
+
+/// Publishes so many, and waits until all are confirmed.
+pub(super) fn publish(shape: &Shape, port: u16, count: u64) -> io::Result<Pace> {
+    let mut client = Client::open(port)?;
+    client.confirm()?;
+    let epoll = Epoll::new()?;
+    let mut publisher = Publisher::new(load::watched(&client, &epoll, 0)?, shape);
+    let pace = paced(count, |now| {
+        publisher.publish(0, now, false)?;
+        wait(&epoll)?;
+        publisher.received()?;
+        Ok(publisher.confirmed)
+    })?;
+    client.stream.set_nonblocking(false)?;
+    client.close()?;
+    Ok(pace)
+}
+
+/// Consumes and acknowledges so many.
+pub(super) fn consume(shape: &Shape, port: u16, count: u64) -> io::Result<Pace> {
+    let mut client = Client::open(port)?;
+    client.prefetch(IN_FLIGHT)?;
+    let epoll = Epoll::new()?;
+    client.consume(&Shape::queue(0), false)?;
+    let stream = load::watched(&client, &epoll, 0)?;
+    let mut consumer = Consumer::new(stream, &Shape { prefetch: Some(IN_FLIGHT), ..*shape });
+    let mut delivered = 0;
+    let pace = paced(count, |_| {
+        wait(&epoll)?;
+        delivered += consumer.received()?;
+        Ok(delivered)
+    })?;
+    client.stream.set_nonblocking(false)?;
+    client.close()?;
+    Ok(pace)
+}
+
+fn wait(epoll: &Epoll) -> io::Result<()> {
+    match epoll.wait(&mut [NO_EVENT; 4], PATIENCE.as_millis() as i32)? {
+        [] => Err(io::Error::new(io::ErrorKind::TimedOut, "silence")),
+        _ => Ok(()),
+    }
+}
+
+/// Calls `step`, which says how many are done, until all are.
+fn paced(count: u64, mut step: impl FnMut(Instant) -> io::Result<u64>) -> io::Result<Pace> {
+    let tenth = count.div_ceil(10);
+    let start = Instant::now();
+    let (mut first, mut last) = (None, None);
+    loop {
+        let done = step(Instant::now())?;
+        if first.is_none() && done >= tenth {
+            first = Some(done as f64 / start.elapsed().as_secs_f64());
+        }
+        if last.is_none() && done >= count - tenth {
+            last = Some((done, Instant::now()));
+        }
+        if done < count {
+            continue;
+        }
+        let (from, since) = last.unwrap_or((0, start));
+        let elapsed = since.elapsed().max(Duration::from_nanos(1)).as_secs_f64();
+        let first = first.unwrap_or(f64::NAN);
+        return Ok(Pace { first, last: (count - from) as f64 / elapsed });
+    }
+}
+
+pub(super) fn print(all: &[Backlog]) {
+    let Some(any) = all.first() else { return };
+    let count = any.messages;
+    println!("A backlog of {count} persistent messages of {BODY} bytes, in one durable queue\n");
+    let mut table = Table::new([
+        "server",
+        "published/s, first tenth",
+        "last tenth",
+        "resident, MiB",
+        "at most",
+        "on disk, MiB",
+        "killed, then listening in ms",
+        "read by then, MiB",
+        "resident, MiB",
+        "consumed/s, first tenth",
+        "last tenth",
+        "resident at most, MiB",
+        "on disk then, MiB",
+    ]);
+    let mib = |octets: u64| format!("{:.1}", octets as f64 / f64::from(1 << 20));
+    for it in all {
+        table.row([
+            it.name.to_owned(),
+            format!("{:.0}", it.publishing.first),
+            format!("{:.0}", it.publishing.last),
+            mib(it.resident),
+            mib(it.resident_peak),
+            mib(it.on_disk),
+            format!("{:.0}", it.started_in_ms),
+            mib(it.read_at_start),
+            mib(it.resident_restarted),
+            format!("{:.0}", it.consuming.first),
+            format!("{:.0}", it.consuming.last),
+            mib(it.consuming_peak),
+            mib(it.on_disk_after),
+        ]);
+    }
+    table.print();
+}
