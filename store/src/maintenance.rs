@@ -7,8 +7,9 @@ use crate::frame::{self, Seed};
 use crate::log::Log;
 use crate::segment;
 
-/// Zeros that a step writes to the segment that is prepared.
-const ZEROED: u64 = 4 << 20;
+/// Zeros that a step writes to the segment that is prepared, and syncs: at the end would be a sync
+/// of all of them, for which others would have to wait.
+const ZEROED: u64 = 1 << 20;
 /// Files that a step deletes.
 const DELETED: usize = 16;
 
@@ -68,10 +69,8 @@ impl Log {
             written.map_err(|error| Error::io("write", &name(), error))?;
             spare.zeroed += count as u64;
         }
-        if spare.zeroed == spare.size {
-            let synced = spare.file.sync();
-            synced.map_err(|error| Error::io("sync", &segment::name(spare.number), error))?;
-        }
+        let synced = spare.file.sync();
+        synced.map_err(|error| Error::io("sync", &segment::name(spare.number), error))?;
         Ok(true)
     }
 
@@ -135,9 +134,11 @@ impl Log {
             live += segment.octets.min(segment.disk_octets());
             count += 1;
         }
-        // Twice what is live is the bound; and a log that is opened often shall not end in a
-        // thousand small files.
-        let sparse = disk > 2 * live;
+        // One and a half times what is live is the bound for these: with the newest segments, and
+        // what messages take beside their bodies, it is less than twice the bodies as soon as
+        // there are some hundred MiB. And a log that is opened often shall not end in a thousand
+        // small files.
+        let sparse = 2 * disk > 3 * live;
         let many = count > 8 + 2 * disk / self.options.segment_octets;
         if !sparse && !many {
             return Ok(false);

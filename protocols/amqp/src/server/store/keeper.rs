@@ -13,6 +13,7 @@ use ropewalk_broker::{Broker, Load};
 use ropewalk_reactor::{ConnectionId, Local, Promise, Reactor};
 use ropewalk_store::{Batch, Log};
 
+use super::housekeeping::Housekeeping;
 use super::journal::{Gathered, StoreJournal};
 use super::work::{Answer, Outcome, Work};
 use crate::server::alarm::Resource;
@@ -25,12 +26,6 @@ const SYNC_DELAY: Duration = Duration::from_millis(200);
 
 /// How often a full or nearly full disk is looked at.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Housekeeping is due when so many octets were appended and there is nothing else to do.
-const MAINTAIN: usize = 1 << 20;
-
-/// It waits for such a moment no longer than this: half a segment.
-const PATIENCE: usize = 8 << 20;
 
 /// What the hub keeps of the store.
 pub(crate) struct Keeper {
@@ -61,20 +56,20 @@ pub(crate) struct Keeper {
     stalled: Vec<(ConnectionId, u64)>,
     /// Holds the reactor's stop until this record is safe.
     hold: Option<(u64, Promise<()>)>,
-    /// Octets appended since the last step of housekeeping.
-    appended: usize,
+    housekeeping: Housekeeping,
     /// The least octets that shall be free on the disk.
     disk_limit: u64,
-    /// Housekeeping is due in any case: it has more to do, or the disk is to be looked at.
-    look: bool,
-    /// A timer for that is set.
+    /// A timer is set, for the disk to be looked at.
     look_set: bool,
 }
 
-/// What a job is to do beside appending what there is.
-struct Plan {
-    sync: bool,
-    maintain: bool,
+/// What a job is to do.
+enum Plan {
+    /// Appends and loads what there is to append and to load; with `steps` of housekeeping, on a
+    /// full disk.
+    Work { sync: bool, steps: usize },
+    /// Nothing but so many steps of housekeeping.
+    Keep { steps: usize },
 }
 
 impl Keeper {
@@ -94,9 +89,8 @@ impl Keeper {
             scheduled: false,
             stalled: Vec::new(),
             hold: None,
-            appended: 0,
+            housekeeping: Housekeeping::new(),
             disk_limit,
-            look: true, // it has not been looked at
             look_set: false,
         }
     }
@@ -112,7 +106,8 @@ impl Keeper {
         if self.full {
             // Whoever waits, waits for room.
             let busy = !journal.relief.is_empty() || !self.loads.is_empty();
-            return (busy || self.look).then_some(Plan { sync: true, maintain: true });
+            let wanted = busy || self.housekeeping.wants_a_look();
+            return wanted.then_some(Plan::Work { sync: true, steps: 1 });
         }
         let journaled = !journal.gathered.batch.is_empty() || !journal.relief.is_empty();
         let waited_for = ticket > self.ticket
@@ -120,28 +115,34 @@ impl Keeper {
             || self.hold.is_some();
         let sync = (waited_for || self.sync_due) && (journaled || self.unsynced);
         let busy = sync || journaled || !self.loads.is_empty();
-        let maintain = if busy { self.appended > PATIENCE } else { self.appended > MAINTAIN };
-        let maintain = maintain || self.look && !busy;
-        (busy || maintain).then_some(Plan { sync, maintain })
+        match self.housekeeping.due(busy) {
+            0 => busy.then_some(Plan::Work { sync, steps: 0 }),
+            steps => Some(Plan::Keep { steps }),
+        }
     }
 
     /// The next job, if there is one.
     fn next_work(&mut self, broker: &mut Broker) -> Option<(Work, Promised)> {
         let ticket = broker.last_ticket();
         let journal = broker.journal_mut::<StoreJournal>()?;
-        let Plan { sync, maintain } = self.plan(ticket, journal)?;
+        let plan = self.plan(ticket, journal)?;
         let log = self.log.take()?;
+        let (Plan::Work { steps, .. } | Plan::Keep { steps }) = plan;
+        self.housekeeping.begun(steps);
+        let Plan::Work { sync, .. } = plan else {
+            let promised = Promised { ticket: self.ticket, last: self.safe }; // as before
+            return Some((Work::housekeeping(log, steps), promised));
+        };
         let mut batches = std::mem::take(&mut self.refused);
         if !journal.gathered.batch.is_empty() {
-            self.appended += journal.gathered.batch.len();
+            self.housekeeping.appended(journal.gathered.batch.len());
             batches.push_back(journal.take(self.spare.pop().unwrap_or_default()));
         }
         if self.full {
             batches.iter_mut().for_each(|refused| journal.end_with_leases(refused));
         }
         let mut loads = std::mem::take(&mut self.loads);
-        if maintain {
-            (self.appended, self.look) = (0, false);
+        if steps > 0 {
             loads.append(&mut self.later_loads);
         }
         let mut relief = std::mem::take(&mut self.relief);
@@ -149,7 +150,7 @@ impl Keeper {
             relief.push_back(std::mem::take(&mut journal.relief));
         }
         let promised = Promised { ticket, last: journal.last };
-        Some((Work { log, relief, batches, sync, loads, maintain }, promised))
+        Some((Work { log, relief, batches, sync, loads, steps }, promised))
     }
 }
 
@@ -270,7 +271,9 @@ impl Hub {
             sync_later(shared, reactor);
         }
         keeper.unsynced = !outcome.synced;
-        keeper.look |= outcome.unfinished == Some(true);
+        if outcome.unfinished == Some(true) {
+            keeper.housekeeping.look();
+        }
         for answer in outcome.answers {
             self.take_answer(answer, full);
         }
@@ -286,7 +289,7 @@ impl Hub {
         if let Some((_, promise)) = keeper.hold.take_if(|(record, _)| *record <= safe) {
             promise.succeed(());
         }
-        let free = outcome.usage.map(|usage| usage.free_octets);
+        let free = outcome.free_octets;
         let low = full || free.is_some_and(|free| free < keeper.disk_limit);
         if full || free.is_some() {
             if low && !std::mem::replace(&mut keeper.look_set, true) {
@@ -332,7 +335,8 @@ fn sync_later(shared: &Rc<Shared>, reactor: &mut Reactor) {
 
 fn look_later(shared: &Rc<Shared>, reactor: &mut Reactor) {
     later(shared, reactor, DISK_INTERVAL, |keeper| {
-        (keeper.look, keeper.look_set) = (true, false);
+        keeper.housekeeping.look();
+        keeper.look_set = false;
     });
 }
 

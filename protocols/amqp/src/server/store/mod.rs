@@ -1,10 +1,12 @@
 //! The server's store: durable things and persistent messages, kept in a directory.
 //!
 //! `journal` turns what the broker journals into records, `keeper` has them written and synced
-//! off the loop, `stall` keeps answers back until then, `open` makes a broker again from what a
-//! store has, and `definitions` is how queues, users and all that look in it.
+//! off the loop, `housekeeping` says when the files are tidied, `stall` keeps answers back until
+//! something is safe, `open` makes a broker again from what a store has, and `definitions` is how
+//! queues, users and all that look in it.
 
 mod definitions;
+mod housekeeping;
 mod journal;
 mod keeper;
 mod open;

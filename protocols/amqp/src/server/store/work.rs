@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use ropewalk_broker::{Load, LoadedMessage};
-use ropewalk_store::{Batch, Error, Log, Usage};
+use ropewalk_store::{Batch, Error, Log};
 
 use super::journal::Gathered;
 
@@ -21,8 +21,8 @@ pub(super) struct Work {
     pub(super) sync: bool,
     /// What queues want back.
     pub(super) loads: Vec<Load>,
-    /// Whether a step of housekeeping is due. Nobody waits in this job who could do without it.
-    pub(super) maintain: bool,
+    /// Steps of housekeeping, fewer if there is less to do.
+    pub(super) steps: usize,
 }
 
 /// What has become of it.
@@ -39,7 +39,8 @@ pub(super) struct Outcome {
     pub(super) answers: Vec<Answer>,
     /// Housekeeping has more to do; `None` if it was not asked.
     pub(super) unfinished: Option<bool>,
-    pub(super) usage: Option<Usage>,
+    /// What is free on the disk, if there was housekeeping.
+    pub(super) free_octets: Option<u64>,
     pub(super) result: Result<(), Error>,
 }
 
@@ -52,6 +53,12 @@ pub(super) struct Answer {
 }
 
 impl Work {
+    /// Housekeeping, and nothing else.
+    pub(super) fn housekeeping(log: Log, steps: usize) -> Work {
+        let (relief, batches) = (VecDeque::new(), VecDeque::new());
+        Work { log, relief, batches, sync: false, loads: Vec::new(), steps }
+    }
+
     pub(super) fn run(self) -> Outcome {
         let mut outcome = Outcome {
             log: self.log,
@@ -61,14 +68,16 @@ impl Work {
             synced: false,
             answers: Vec::new(),
             unfinished: None,
-            usage: None,
+            free_octets: None,
             result: Ok(()),
         };
         outcome.result = outcome.append(self.sync);
         if outcome.is_usable() {
             outcome.answers = self.loads.into_iter().map(|load| outcome.load(load)).collect();
-            if self.maintain {
-                outcome.maintain();
+            for _ in 0..self.steps {
+                if !outcome.maintain() {
+                    break;
+                }
             }
         }
         outcome
@@ -123,11 +132,15 @@ impl Outcome {
         Answer { load, messages, lost }
     }
 
-    fn maintain(&mut self) {
-        match self.log.maintain() {
+    /// Whether there is more to do.
+    fn maintain(&mut self) -> bool {
+        let done = self.log.maintain();
+        let more = matches!(done, Ok(true));
+        match done {
             Ok(more) => self.unfinished = Some(more),
             Err(error) => self.result = Err(error),
         }
-        self.usage = Some(self.log.usage());
+        self.free_octets = Some(self.log.free_octets());
+        more
     }
 }
