@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, Seed};
 use crate::log::Log;
 use crate::segment;
+use crate::writer::SNAPSHOT_PART;
 
 /// Zeros that a step writes to the segment that is prepared, and syncs: at the end would be a sync
 /// of all of them, for which others would have to wait.
@@ -128,10 +129,15 @@ impl Log {
             self.recount(number)?;
             return Ok(true);
         }
+        // What is copied goes to segments that begin with a snapshot, too, or is followed by a large
+        // one: no room is to be had there, and to look for it would never end.
+        let large = self.snapshot_octets > self.options.segment_octets / SNAPSHOT_PART;
+        let snapshots = |octets| if large { octets / SNAPSHOT_PART } else { self.snapshot_octets };
         let (mut disk, mut live, mut count) = (0, 0, 0);
         for (_, segment) in old() {
             disk += segment.disk_octets();
-            live += segment.octets.min(segment.disk_octets());
+            let start = segment::HEADER_OCTETS + snapshots(segment.octets);
+            live += (segment.octets + start).min(segment.disk_octets());
             count += 1;
         }
         // One and a half times what is live is the bound for these: with the newest segments, and

@@ -35,10 +35,10 @@ pub(crate) struct Spare {
 }
 
 /// A snapshot goes into every segment as long as it is no larger than this part of one; a larger
-/// one when as much was logged since. So a log whose definitions are many writes at most as much
-/// again for them, keeps at most five times their octets (two snapshots, what follows each, and
-/// the next), and has little to read again at a start.
-const SNAPSHOT_PART: u64 = 4;
+/// one when four times as much was logged since. So snapshots take a quarter of the log at most; one
+/// whose definitions are many keeps at most eleven times their octets (two snapshots, what follows
+/// each, and the next), and has little to read again at a start.
+pub(crate) const SNAPSHOT_PART: u64 = 4;
 
 impl Log {
     /// Writes records as one frame; gives the offset of the first. If the disk is full nothing is
@@ -230,6 +230,6 @@ impl Log {
 
     fn snapshot_is_due(&self) -> bool {
         self.snapshot_octets <= self.options.segment_octets / SNAPSHOT_PART
-            || self.logged >= self.snapshot_octets
+            || self.logged / SNAPSHOT_PART >= self.snapshot_octets
     }
 }
