@@ -70,6 +70,12 @@ impl Server {
         assert!(status.expect("kill is everywhere").success());
     }
 
+    /// Kills it at once (`kill -9`).
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
