@@ -8,6 +8,7 @@ mod backlog;
 mod churn;
 mod client;
 pub(crate) mod durable;
+mod held;
 mod load;
 mod rest;
 mod shapes;

@@ -41,11 +41,17 @@ pub(super) struct Backlog {
     on_disk_after: u64,
 }
 
-/// Messages a second, in the first and in the last tenth.
+/// The first and the last tenth.
 #[derive(Serialize)]
 pub(super) struct Pace {
-    first: f64,
-    last: f64,
+    first: Stretch,
+    last: Stretch,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Stretch {
+    messages_per_second: f64,
+    cpu_us_per_message: f64,
 }
 
 pub(super) fn measure(lane: &Lane, settings: &Settings) -> io::Result<Option<Backlog>> {
@@ -60,7 +66,7 @@ pub(super) fn measure(lane: &Lane, settings: &Settings) -> io::Result<Option<Bac
     };
     progress(&format!("a backlog of {count}: published, {}", lane.name));
     shape.declare(&mut Client::open(server.port)?)?;
-    let publishing = publish(&shape, server.port, count).map_err(|e| named(lane.name, e))?;
+    let publishing = publish(&shape, &server, count).map_err(|e| named(lane.name, e))?;
     let (resident, resident_peak) = (server.resident()?, server.peak()?);
     let on_disk = data.octets()?;
     drop(server); // that kills it
@@ -69,7 +75,7 @@ pub(super) fn measure(lane: &Lane, settings: &Settings) -> io::Result<Option<Bac
     let Some(server) = start(lane, settings, &data)? else { return Ok(None) };
     let (read_at_start, resident_restarted) = (server.read()?, server.resident()?);
     progress(&format!("a backlog of {count}: consumed, {}", lane.name));
-    let consuming = consume(&shape, server.port, count).map_err(|e| named(lane.name, e))?;
+    let consuming = consume(&shape, &server, count).map_err(|e| named(lane.name, e))?;
     Ok(Some(Backlog {
         name: lane.name,
         messages: count,
@@ -95,12 +101,12 @@ pub(super) fn start(lane: &Lane, settings: &Settings, data: &Data) -> io::Result
 }
 
 /// Publishes so many, and waits until all are confirmed.
-pub(super) fn publish(shape: &Shape, port: u16, count: u64) -> io::Result<Pace> {
-    let mut client = Client::open(port)?;
+pub(super) fn publish(shape: &Shape, server: &Server, count: u64) -> io::Result<Pace> {
+    let mut client = Client::open(server.port)?;
     client.confirm()?;
     let epoll = Epoll::new()?;
     let mut publisher = Publisher::new(load::watched(&client, &epoll, 0)?, shape);
-    let pace = paced(count, |now| {
+    let pace = paced(server, count, |now| {
         publisher.publish(0, now, false)?;
         wait(&epoll)?;
         publisher.received()?;
@@ -112,15 +118,15 @@ pub(super) fn publish(shape: &Shape, port: u16, count: u64) -> io::Result<Pace> 
 }
 
 /// Consumes and acknowledges so many.
-pub(super) fn consume(shape: &Shape, port: u16, count: u64) -> io::Result<Pace> {
-    let mut client = Client::open(port)?;
+pub(super) fn consume(shape: &Shape, server: &Server, count: u64) -> io::Result<Pace> {
+    let mut client = Client::open(server.port)?;
     client.prefetch(IN_FLIGHT)?;
     let epoll = Epoll::new()?;
-    client.consume(&Shape::queue(0), false)?;
+    client.consume_backlog(&Shape::queue(0))?;
     let stream = load::watched(&client, &epoll, 0)?;
     let mut consumer = Consumer::new(stream, &Shape { prefetch: Some(IN_FLIGHT), ..*shape });
     let mut delivered = 0;
-    let pace = paced(count, |_| {
+    let pace = paced(server, count, |_| {
         wait(&epoll)?;
         delivered += consumer.received()?;
         Ok(delivered)
@@ -130,7 +136,7 @@ pub(super) fn consume(shape: &Shape, port: u16, count: u64) -> io::Result<Pace> 
     Ok(pace)
 }
 
-fn wait(epoll: &Epoll) -> io::Result<()> {
+pub(super) fn wait(epoll: &Epoll) -> io::Result<()> {
     match epoll.wait(&mut [NO_EVENT; 4], PATIENCE.as_millis() as i32)? {
         [] => Err(io::Error::new(io::ErrorKind::TimedOut, "silence")),
         _ => Ok(()),
@@ -138,26 +144,35 @@ fn wait(epoll: &Epoll) -> io::Result<()> {
 }
 
 /// Calls `step`, which says how many are done, until all are.
-fn paced(count: u64, mut step: impl FnMut(Instant) -> io::Result<u64>) -> io::Result<Pace> {
+fn paced(
+    server: &Server,
+    count: u64,
+    mut step: impl FnMut(Instant) -> io::Result<u64>,
+) -> io::Result<Pace> {
     let tenth = count.div_ceil(10);
-    let start = Instant::now();
-    let (mut first, mut last) = (None, None);
-    loop {
-        let done = step(Instant::now())?;
+    // How many were done, when, and the server's processor time until then.
+    let mark = |done| Ok::<_, io::Error>((done, Instant::now(), server.cpu_time()?));
+    let begun = mark(0)?;
+    let (mut first, mut last, mut done) = (None, None, 0);
+    while done < count {
+        done = step(Instant::now())?;
         if first.is_none() && done >= tenth {
-            first = Some(done as f64 / start.elapsed().as_secs_f64());
+            first = Some(mark(done)?);
         }
         if last.is_none() && done >= count - tenth {
-            last = Some((done, Instant::now()));
+            last = Some(mark(done)?);
         }
-        if done < count {
-            continue;
-        }
-        let (from, since) = last.unwrap_or((0, start));
-        let elapsed = since.elapsed().max(Duration::from_nanos(1)).as_secs_f64();
-        let first = first.unwrap_or(f64::NAN);
-        return Ok(Pace { first, last: (count - from) as f64 / elapsed });
     }
+    let ended = mark(done)?;
+    let stretch = |from: (u64, Instant, Duration), to: (u64, Instant, Duration)| {
+        let messages = (to.0 - from.0) as f64;
+        Stretch {
+            messages_per_second: messages / (to.1 - from.1).as_secs_f64(),
+            cpu_us_per_message: (to.2 - from.2).as_secs_f64() * 1e6 / messages,
+        }
+    };
+    let (first, last) = first.zip(last).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(Pace { first: stretch(begun, first), last: stretch(last, ended) })
 }
 
 pub(super) fn print(all: &[Backlog]) {
@@ -168,6 +183,8 @@ pub(super) fn print(all: &[Backlog]) {
         "server",
         "published/s, first tenth",
         "last tenth",
+        "CPU µs each, first tenth",
+        "last tenth",
         "resident, MiB",
         "at most",
         "on disk, MiB",
@@ -176,6 +193,8 @@ pub(super) fn print(all: &[Backlog]) {
         "resident, MiB",
         "consumed/s, first tenth",
         "last tenth",
+        "CPU µs each, first tenth",
+        "last tenth",
         "resident at most, MiB",
         "on disk then, MiB",
     ]);
@@ -183,16 +202,20 @@ pub(super) fn print(all: &[Backlog]) {
     for it in all {
         table.row([
             it.name.to_owned(),
-            format!("{:.0}", it.publishing.first),
-            format!("{:.0}", it.publishing.last),
+            format!("{:.0}", it.publishing.first.messages_per_second),
+            format!("{:.0}", it.publishing.last.messages_per_second),
+            format!("{:.2}", it.publishing.first.cpu_us_per_message),
+            format!("{:.2}", it.publishing.last.cpu_us_per_message),
             mib(it.resident),
             mib(it.resident_peak),
             mib(it.on_disk),
             format!("{:.0}", it.started_in_ms),
             mib(it.read_at_start),
             mib(it.resident_restarted),
-            format!("{:.0}", it.consuming.first),
-            format!("{:.0}", it.consuming.last),
+            format!("{:.0}", it.consuming.first.messages_per_second),
+            format!("{:.0}", it.consuming.last.messages_per_second),
+            format!("{:.2}", it.consuming.first.cpu_us_per_message),
+            format!("{:.2}", it.consuming.last.cpu_us_per_message),
             mib(it.consuming_peak),
             mib(it.on_disk_after),
         ]);

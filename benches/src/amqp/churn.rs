@@ -63,7 +63,7 @@ pub(super) fn measure(lane: &Lane, settings: &Settings) -> io::Result<Vec<Churn>
         let before = if sparse { 0 } else { standing };
         if before > 0 {
             let filling = Shape { backlog: before as usize, ..shape };
-            backlog::publish(&filling, server.port, before).map_err(|e| named(lane.name, e))?;
+            backlog::publish(&filling, &server, before).map_err(|e| named(lane.name, e))?;
         }
         let count = standing * STAYS;
         let began = Instant::now();
@@ -101,7 +101,7 @@ fn churn(
     publishing.confirm()?;
     consuming.prefetch(PREFETCH)?;
     let epoll = Epoll::new()?;
-    consuming.consume(&Shape::queue(0), false)?;
+    consuming.consume_backlog(&Shape::queue(0))?;
     let mut consumer = Consumer::new(load::watched(&consuming, &epoll, 0)?, shape);
     let mut publisher = Publisher::new(load::watched(&publishing, &epoll, 1)?, shape);
     let wanted = if sparse { count - count / STAYS } else { count };

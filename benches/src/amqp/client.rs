@@ -133,6 +133,18 @@ impl Client {
         self.call(&consume, &basic::ConsumeOk::default())
     }
 
+    /// Consumes, with acknowledgements, a queue that may have messages: nothing is awaited, and
+    /// the first thing to be read is a delivery.
+    pub(super) fn consume_backlog(&mut self, queue: &str) -> io::Result<()> {
+        let consume = basic::Consume {
+            queue: ShortStr::cut(queue),
+            consumer_tag: ShortStr::cut(queue),
+            nowait: true,
+            ..Default::default()
+        };
+        self.send(CHANNEL, &consume)
+    }
+
     pub(super) fn close(mut self) -> io::Result<()> {
         let close = connection::Close { reply_code: 200, ..Default::default() };
         self.send(0, &close)?;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::shapes::{PLAIN, Route, Shape};
 use super::{awake, named};
-use super::{backlog, churn, load};
+use super::{backlog, churn, held, load};
 use crate::child::{Missing, Server};
 use crate::figures::{Good, best, median, ratios, spread};
 use crate::histogram::Histogram;
@@ -44,6 +44,8 @@ const SHAPES: [Shape; 2] = [
 /// A server and a type of queue. The first is the measure.
 pub(super) struct Lane {
     pub(super) name: &'static str,
+    /// For `--only`.
+    key: &'static str,
     pub(super) server: &'static str,
     pub(super) queue: &'static str,
 }
@@ -51,9 +53,19 @@ pub(super) struct Lane {
 pub(super) const ROPEWALK: &str = "amqp-ropewalk-durable";
 
 const LANES: [Lane; 3] = [
-    Lane { name: "RabbitMQ, classic queue", server: "amqp-rabbitmq", queue: "classic" },
-    Lane { name: "RabbitMQ, quorum queue", server: "amqp-rabbitmq", queue: "quorum" },
-    Lane { name: "Ropewalk", server: ROPEWALK, queue: "classic" },
+    Lane {
+        name: "RabbitMQ, classic queue",
+        key: "amqp-rabbitmq-classic",
+        server: "amqp-rabbitmq",
+        queue: "classic",
+    },
+    Lane {
+        name: "RabbitMQ, quorum queue",
+        key: "amqp-rabbitmq-quorum",
+        server: "amqp-rabbitmq",
+        queue: "quorum",
+    },
+    Lane { name: "Ropewalk", key: ROPEWALK, server: ROPEWALK, queue: "classic" },
 ];
 
 /// Answers each message with a confirm, and keeps nothing.
@@ -62,13 +74,14 @@ const BARE: &str = "amqp-epoll";
 /// The bare file is so long, and its zeros are written before, as a careful log's are.
 const FILE: u64 = 64 << 20;
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct Durable {
     absent: BTreeMap<&'static str, String>,
     shapes: Vec<Worked>,
     limit: Vec<Limit>,
     backlog: Vec<backlog::Backlog>,
     churn: Vec<churn::Churn>,
+    held: Vec<held::Held>,
 }
 
 #[derive(Serialize)]
@@ -104,9 +117,12 @@ struct Limit {
 
 pub(crate) fn measure(settings: &Settings) -> io::Result<Durable> {
     let mut durable = at_work(settings)?;
-    for lane in LANES.iter().filter(|lane| settings.wants(1, lane.server)) {
+    for lane in LANES.iter().filter(|lane| settings.wants(1, lane.key)) {
         if super::wanted(settings, "backlog") {
             durable.backlog.extend(backlog::measure(lane, settings)?);
+        }
+        if super::wanted(settings, "held") {
+            durable.held.extend(held::measure(lane, settings)?);
         }
         if super::wanted(settings, "churn") {
             durable.churn.extend(churn::measure(lane, settings)?);
@@ -118,11 +134,11 @@ pub(crate) fn measure(settings: &Settings) -> io::Result<Durable> {
 
 /// The shapes, with all servers there throughout.
 fn at_work(settings: &Settings) -> io::Result<Durable> {
-    let (backlog, churn) = (Vec::new(), Vec::new());
     let mut absent = BTreeMap::new();
     let mut servers: BTreeMap<&str, Server> = BTreeMap::new();
     let wanted = || SHAPES.iter().filter(|shape| super::wanted(settings, shape.name));
-    for name in LANES.iter().map(|lane| lane.server).chain([BARE]) {
+    let lanes = || LANES.iter().filter(|lane| settings.wants(1, lane.key));
+    for name in lanes().map(|lane| lane.server).chain([BARE]) {
         if wanted().next().is_none() || servers.contains_key(name) || absent.contains_key(name) {
             continue;
         }
@@ -138,10 +154,9 @@ fn at_work(settings: &Settings) -> io::Result<Durable> {
             Err(Missing::Failed(e)) => return Err(named(name, e)),
         }
     }
-    let mut durable = Durable { absent, shapes: Vec::new(), limit: Vec::new(), backlog, churn };
+    let mut durable = Durable { absent, ..Durable::default() };
     for shape in wanted() {
-        let lanes = LANES.iter().filter(|lane| servers.contains_key(lane.server));
-        let lanes = lanes.filter(|lane| settings.wants(1, lane.server));
+        let lanes = lanes().filter(|lane| servers.contains_key(lane.server));
         let mut lanes: Vec<_> =
             lanes.map(|lane| (lane, Record { name: lane.name, runs: Vec::new() })).collect();
         for round in 1..=settings.rounds {
@@ -255,6 +270,7 @@ impl Durable {
             println!("{name} is absent: {why}\n");
         }
         backlog::print(&self.backlog);
+        held::print(&self.held);
         churn::print(&self.churn);
         if self.shapes.is_empty() {
             return;
