@@ -84,9 +84,10 @@ impl Broker {
         for (id, channel) in channels.iter_mut() {
             any = true;
             let Channel { unacked, marks, last_tag, .. } = channel;
-            let since = marks.look(unacked.first_tag(), *last_tag, now);
-            if since.is_some_and(|since| now - since >= patience) {
-                outbox.time_out(id);
+            let oldest = unacked.first_tag();
+            let since = marks.look(oldest, *last_tag, now);
+            if let Some(tag) = oldest.filter(|_| since.is_some_and(|at| now - at >= patience)) {
+                outbox.time_out(id, tag);
             }
         }
         if any {
@@ -94,9 +95,9 @@ impl Broker {
         }
     }
 
-    /// Whether the channel holds anything that is not acknowledged.
-    pub(crate) fn holds_deliveries(&self, channel: ChannelId) -> bool {
-        self.channels.get(channel).is_some_and(|it| it.unacked.first_tag().is_some())
+    /// Whether this delivery, the oldest that the channel held, is not acknowledged yet.
+    pub(crate) fn still_holds(&self, channel: ChannelId, tag: u64) -> bool {
+        self.channels.get(channel).is_some_and(|it| it.unacked.first_tag() == Some(tag))
     }
 }
 

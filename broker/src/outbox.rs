@@ -131,6 +131,8 @@ enum Item {
     },
     TimeOut {
         channel: ChannelId,
+        /// The delivery that it holds for too long.
+        tag: u64,
     },
 }
 
@@ -177,8 +179,8 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn time_out(&mut self, channel: ChannelId) {
-        self.items.push_back(Item::TimeOut { channel });
+    pub(crate) fn time_out(&mut self, channel: ChannelId, tag: u64) {
+        self.items.push_back(Item::TimeOut { channel, tag });
     }
 
     /// Whether the pass may go on.
@@ -265,7 +267,7 @@ impl Broker {
             }
             Item::Cancel(grave) => self.is_open(grave),
             // It may have acknowledged what it was told of for.
-            Item::TimeOut { channel } => self.holds_deliveries(channel),
+            Item::TimeOut { channel, tag } => self.still_holds(channel, tag),
         }
     }
 
@@ -303,7 +305,7 @@ impl Broker {
                 let to = self.destination(channel)?;
                 Event::Confirmed { to, delivery_tag: tag, multiple, taken }
             }
-            Item::TimeOut { channel } => Event::ConsumerTimedOut {
+            Item::TimeOut { channel, .. } => Event::ConsumerTimedOut {
                 to: self.destination(channel)?,
                 timeout: self.config.consumer_timeout?,
             },

@@ -97,8 +97,11 @@ fn one_delivery_among_many_that_are_acknowledged_is_found() {
 #[test]
 fn who_acknowledges_just_before_the_channel_is_told_of_is_left_alone() {
     let mut house = house();
-    let (_, consumer) = holding(&mut house);
+    let (publisher, consumer) = holding(&mut house);
     house.advance(2000);
+    // It holds another one, but not for long.
+    house.publish(publisher, "", "q", "n");
+    assert_eq!(house.drain(), ["c2/1 deliver t 2 n"]);
     house.advance(64_000);
     house.ack(consumer, 1);
     assert_eq!(house.drain(), [""; 0]);
