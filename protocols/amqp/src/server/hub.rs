@@ -433,15 +433,8 @@ fn close_timed_out(id: ConnectionId, channel: u16, timeout: Duration, reach: &mu
 
 /// The broker's deadline has come.
 fn ring(shared: &Weak<Shared>, reactor: &mut Reactor) {
-    let Some(shared) = shared.upgrade() else { return };
-    if let Some(hub) = shared.hub() {
-        let mut hub = hub.borrow_mut();
-        hub.timer = None;
-        hub.tick(reactor);
-        hub.drain(reactor);
-        hub.set_timer(&shared, reactor);
-        hub.keep(&shared, || reactor.local());
-        hub.unblock(reactor);
+    if let Some(shared) = shared.upgrade() {
+        shared.change(reactor, |hub, _| hub.timer = None);
     }
 }
 

@@ -206,6 +206,23 @@ impl Shared {
         self.hub.get()
     }
 
+    /// Changes something outside of any connection's callback; what that makes the broker say and
+    /// keep goes out. `None` before there is a hub.
+    pub(crate) fn change<R>(
+        self: &Rc<Self>,
+        reactor: &mut Reactor,
+        call: impl FnOnce(&mut Hub, &mut Reactor) -> R,
+    ) -> Option<R> {
+        let hub = &mut *self.hub()?.borrow_mut();
+        hub.tick(reactor);
+        let answer = call(hub, reactor);
+        hub.drain(reactor);
+        hub.set_timer(self, reactor);
+        hub.unblock(reactor);
+        hub.keep(self, || reactor.local());
+        Some(answer)
+    }
+
     /// The hub, made if it is not there yet.
     pub(crate) fn start(
         self: &Rc<Self>,

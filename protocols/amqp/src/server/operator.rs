@@ -3,11 +3,8 @@
 //!
 //! The one rule: clients are told before they lose anything, by RabbitMQ's 320 and its reason.
 
-use std::rc::Rc;
-use std::time::Duration;
-
 use ropewalk_broker::ConnectionInfo as BrokerInfo;
-use ropewalk_reactor::{Address, ConnectionId, Reactor, Transport};
+use ropewalk_reactor::{Address, ConnectionId, Reactor};
 
 use crate::codec::{MethodId, ReplyCode};
 
@@ -33,7 +30,7 @@ pub struct ConnectionInfo<'a> {
 /// For operators.
 impl Server {
     /// Closes the open connections that `which` picks; returns how many. Each is told
-    /// `320 CONNECTION_FORCED - REASON` in this reactor's next turn, and has
+    /// `320 CONNECTION_FORCED - REASON`, and has
     /// [`Config::close_timeout`](super::Config::close_timeout) to answer. What it had not
     /// acknowledged goes to others.
     ///
@@ -54,7 +51,8 @@ impl Server {
     /// If called from inside [`with_broker`](Self::with_broker).
     pub fn delete_user(&self, reactor: &mut Reactor, name: &[u8]) -> bool {
         let shared = &self.shared;
-        let deleted = shared.change(reactor, |hub| hub.broker.delete_user(name)).unwrap_or(false);
+        let deleted = shared.change(reactor, |hub, _| hub.broker.delete_user(name));
+        let deleted = deleted.unwrap_or(false);
         if deleted {
             let reason = format!("user '{}' is deleted", String::from_utf8_lossy(name));
             shared.force(reactor, &reason, |it| it.user == name);
@@ -63,53 +61,19 @@ impl Server {
     }
 
     /// Deletes a virtual host, with its queues, their messages, and all that users may do there;
-    /// its connections are closed, with 320. False if there is none. It is gone after the
-    /// reactor's next turns, once everybody in it has been told.
+    /// its connections are closed before, with 320. False if there is none.
     ///
     /// # Panics
     /// If called from inside [`with_broker`](Self::with_broker).
     pub fn delete_vhost(&self, reactor: &mut Reactor, name: &[u8]) -> bool {
-        let exists = self.with_broker(|broker| broker.vhost(name).is_ok()).unwrap_or(false);
-        if exists {
-            delete_vhost(&self.shared, reactor, name);
-        }
-        exists
+        let reason = format!("vhost '{}' is deleted", String::from_utf8_lossy(name));
+        self.shared.force(reactor, &reason, |it| it.vhost == name);
+        let deleted = self.shared.change(reactor, |hub, _| hub.broker.delete_vhost(name));
+        deleted.unwrap_or(false)
     }
-}
-
-/// As often as it takes: while the clients of a turn are told, others may come.
-fn delete_vhost(shared: &Rc<Shared>, reactor: &mut Reactor, name: &[u8]) {
-    let reason = format!("vhost '{}' is deleted", String::from_utf8_lossy(name));
-    if shared.force(reactor, &reason, |it| it.vhost == name) == 0 {
-        shared.change(reactor, |hub| hub.broker.delete_vhost(name));
-        return;
-    }
-    let (shared, name) = (Rc::downgrade(shared), name.to_vec());
-    reactor.call_later(Duration::ZERO, move |reactor| {
-        if let Some(shared) = shared.upgrade() {
-            delete_vhost(&shared, reactor, &name);
-        }
-    });
 }
 
 impl Shared {
-    /// Changes something at the broker; what that makes it say and keep goes out. `None` before
-    /// there is a broker.
-    fn change<R>(
-        self: &Rc<Self>,
-        reactor: &mut Reactor,
-        call: impl FnOnce(&mut Hub) -> R,
-    ) -> Option<R> {
-        let hub = &mut *self.hub()?.borrow_mut();
-        hub.tick(reactor);
-        let answer = call(hub);
-        hub.drain(reactor);
-        hub.set_timer(self, reactor);
-        hub.unblock(reactor);
-        hub.keep(self, || reactor.local());
-        Some(answer)
-    }
-
     fn force(
         &self,
         reactor: &mut Reactor,
@@ -119,13 +83,9 @@ impl Shared {
         let Some(hub) = self.hub() else { return 0 };
         let picked = hub.borrow().pick(reactor, &mut which);
         for &id in &picked {
-            if let Some(mut target) = reactor.connection(id) {
-                let reason = reason.to_owned();
-                let force = move |connection: &mut Connection, transport: &mut Transport<'_>| {
-                    connection.with(transport, |session, context| session.force(context, &reason));
-                };
-                target.call_later(Duration::ZERO, force);
-            }
+            reactor.with_protocol(id, |connection: &mut Connection, transport| {
+                connection.with(transport, |session, context| session.force(context, reason));
+            });
         }
         picked.len()
     }

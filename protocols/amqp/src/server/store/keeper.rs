@@ -217,21 +217,15 @@ fn start(shared: &Weak<Shared>, reactor: &mut Reactor) {
 /// A job has come back.
 fn finished(shared: &Weak<Shared>, reactor: &mut Reactor, outcome: Outcome, promised: Promised) {
     let Some(strong) = shared.upgrade() else { return };
-    let Some(cell) = strong.hub() else { return };
     if let Err(error) = &outcome.result
         && !error.is_full()
     {
         return fail(shared, reactor, error);
     }
-    let mut hub = cell.borrow_mut();
-    hub.tick(reactor);
-    let woken = hub.take_outcome(&strong, reactor, outcome, promised);
-    hub.drain(reactor);
-    hub.set_timer(&strong, reactor);
-    hub.unblock(reactor);
-    hub.keep(&strong, || reactor.local());
-    drop(hub);
-    for connection in woken {
+    let take = |hub: &mut Hub, reactor: &mut Reactor| {
+        hub.take_outcome(&strong, reactor, outcome, promised)
+    };
+    for connection in strong.change(reactor, take).unwrap_or_default() {
         reactor.with_protocol::<Connection, _>(connection, Connection::wake);
     }
 }
