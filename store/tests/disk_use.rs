@@ -256,7 +256,7 @@ fn large_definitions_are_not_written_again_with_every_segment() {
         batch.acknowledged(1, position, position);
         if position % 20 == 19 {
             append(&mut log, &mut batch);
-            assert_bound(&log, &disk, 11 * definitions * 2 / 3);
+            assert_bound(&log, &disk, 11 * definitions / 2);
         }
     }
     drop(log);
