@@ -242,19 +242,27 @@ impl Record {
             0.0 => "–".to_owned(),
             _ => format!("{:.0}", median(&figures)),
         };
-        vec![
-            shape.to_owned(),
-            self.name.to_owned(),
-            format!("{:.3}", best(&cpu, Good::Small)),
-            format!("{:.3}", median(&cpu)),
-            format!("{:.1}", best(measure, Good::Small) / best(&cpu, Good::Small)),
-            spread(&ratios(measure, &cpu)),
-            format!("{:.0}", best(&speed, Good::Large)),
-            format!("{:.0}", median(&speed)),
+        let mut cells = vec![shape.to_owned(), self.name.to_owned()];
+        cells.extend(compared(&cpu, measure, 3, &speed));
+        cells.extend([
             latency(self.all(|run| run.p50_us)),
             latency(self.all(|run| run.p99_us)),
             format!("{:.0} %", median(&self.all(|run| run.server_busy)) * 100.0),
             if self.system_calls.is_empty() { "–".into() } else { format!("{calls:.4}") },
-        ]
+        ]);
+        cells
     }
+}
+
+/// What all tables of work begin with: processor time, best and median, to so many places; how many
+/// times less it is than `measure`, and by round; and messages a second, best and median.
+fn compared(cpu: &[f64], measure: &[f64], places: usize, speed: &[f64]) -> [String; 6] {
+    [
+        format!("{:.places$}", best(cpu, Good::Small)),
+        format!("{:.places$}", median(cpu)),
+        format!("{:.1}", best(measure, Good::Small) / best(cpu, Good::Small)),
+        spread(&ratios(measure, cpu)),
+        format!("{:.0}", best(speed, Good::Large)),
+        format!("{:.0}", median(speed)),
+    ]
 }

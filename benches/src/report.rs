@@ -2,6 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 
+/// Octets, as MiB.
+pub(crate) fn mib(octets: u64) -> String {
+    format!("{:.1}", octets as f64 / f64::from(1 << 20))
+}
+
 /// Columns, the first flush left, the others flush right.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,

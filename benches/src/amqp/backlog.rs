@@ -13,7 +13,7 @@ use super::load::{self, Consumer, Publisher};
 use super::named;
 use super::shapes::Shape;
 use crate::child::{Data, Missing, Server};
-use crate::report::{Table, progress};
+use crate::report::{Table, mib, progress};
 use crate::settings::Settings;
 use crate::sys::{Epoll, NO_EVENT};
 
@@ -52,6 +52,18 @@ pub(super) struct Pace {
 struct Stretch {
     messages_per_second: f64,
     cpu_us_per_message: f64,
+}
+
+impl Pace {
+    fn cells(&self) -> [String; 4] {
+        let Pace { first, last } = self;
+        [
+            format!("{:.0}", first.messages_per_second),
+            format!("{:.0}", last.messages_per_second),
+            format!("{:.2}", first.cpu_us_per_message),
+            format!("{:.2}", last.cpu_us_per_message),
+        ]
+    }
 }
 
 pub(super) fn measure(lane: &Lane, settings: &Settings) -> io::Result<Option<Backlog>> {
@@ -198,27 +210,20 @@ pub(super) fn print(all: &[Backlog]) {
         "resident at most, MiB",
         "on disk then, MiB",
     ]);
-    let mib = |octets: u64| format!("{:.1}", octets as f64 / f64::from(1 << 20));
     for it in all {
-        table.row([
-            it.name.to_owned(),
-            format!("{:.0}", it.publishing.first.messages_per_second),
-            format!("{:.0}", it.publishing.last.messages_per_second),
-            format!("{:.2}", it.publishing.first.cpu_us_per_message),
-            format!("{:.2}", it.publishing.last.cpu_us_per_message),
+        let mut row = vec![it.name.to_owned()];
+        row.extend(it.publishing.cells());
+        row.extend([
             mib(it.resident),
             mib(it.resident_peak),
             mib(it.on_disk),
             format!("{:.0}", it.started_in_ms),
             mib(it.read_at_start),
             mib(it.resident_restarted),
-            format!("{:.0}", it.consuming.first.messages_per_second),
-            format!("{:.0}", it.consuming.last.messages_per_second),
-            format!("{:.2}", it.consuming.first.cpu_us_per_message),
-            format!("{:.2}", it.consuming.last.cpu_us_per_message),
-            mib(it.consuming_peak),
-            mib(it.on_disk_after),
         ]);
+        row.extend(it.consuming.cells());
+        row.extend([mib(it.consuming_peak), mib(it.on_disk_after)]);
+        table.row(row);
     }
     table.print();
 }

@@ -14,7 +14,7 @@ use super::named;
 use super::shapes::{Route, Shape};
 use crate::child::Data;
 use crate::figures::{Good, best, median};
-use crate::report::{Table, progress};
+use crate::report::{Table, mib, progress};
 use crate::settings::Settings;
 use crate::sys::{Epoll, NO_EVENT};
 
@@ -116,15 +116,9 @@ fn churn(
             next = now + SAMPLE;
         }
         let arrived = if sparse { delivered + delivered / (STAYS - 1) } else { delivered };
-        if publisher.published() < count {
-            publisher.publish(arrived, now, false)?;
-        } else {
-            publisher.publish(arrived, now, true)?;
-        }
-        // The publisher does not stop at a message's end: a few more than `count` do no harm.
-        if publisher.confirmed >= count && delivered >= wanted {
-            break;
-        }
+        // It does not stop at once: a few more than `count` do no harm.
+        let last = publisher.published() >= count;
+        publisher.publish(arrived, now, last)?;
         let ready = epoll.wait(&mut events, PATIENCE.as_millis() as i32)?;
         if ready.is_empty() {
             let confirmed = publisher.confirmed;
@@ -172,7 +166,7 @@ pub(super) fn print(all: &[Churn]) {
             format!("{:.2}", best(&ratios, Good::Large)),
             format!("{:.2}", ratios.last().copied().unwrap_or(f64::NAN)),
             format!("{:.2}", it.settled as f64 / live as f64),
-            format!("{:.1}", it.resident_peak as f64 / f64::from(1 << 20)),
+            mib(it.resident_peak),
         ]);
     }
     table.print();

@@ -341,20 +341,15 @@ impl Record {
         let speed = self.all(|run| run.messages_per_second);
         let p50 = self.all(|run| run.p50_us);
         let flushes: Vec<f64> = self.runs.iter().filter_map(|run| run.flushes_per_second).collect();
-        vec![
-            shape.to_owned(),
-            self.name.to_owned(),
-            format!("{:.2}", best(&cpu, Good::Small)),
-            format!("{:.2}", median(&cpu)),
-            format!("{:.1}", best(measure, Good::Small) / best(&cpu, Good::Small)),
-            spread(&ratios(measure, &cpu)),
-            format!("{:.0}", best(&speed, Good::Large)),
-            format!("{:.0}", median(&speed)),
+        let mut cells = vec![shape.to_owned(), self.name.to_owned()];
+        cells.extend(super::compared(&cpu, measure, 2, &speed));
+        cells.extend([
             format!("{:.0}", best(&p50, Good::Small)),
             format!("{:.0}", median(&p50)),
             format!("{:.0}", median(&self.all(|run| run.p99_us))),
             format!("{:.0} %", median(&self.all(|run| run.server_busy)) * 100.0),
             if flushes.is_empty() { "–".into() } else { format!("{:.0}", median(&flushes)) },
-        ]
+        ]);
+        cells
     }
 }

@@ -13,7 +13,7 @@ use super::load::{self, Consumer};
 use super::named;
 use super::shapes::Shape;
 use crate::child::{Data, Server};
-use crate::report::{Table, progress};
+use crate::report::{Table, mib, progress};
 use crate::settings::Settings;
 use crate::sys::Epoll;
 
@@ -82,7 +82,6 @@ pub(super) fn print(all: &[Held]) {
         "one that acknowledges nothing",
         "bytes a message of that",
     ]);
-    let mib = |octets: u64| format!("{:.1}", octets as f64 / f64::from(1 << 20));
     for it in all {
         let grown = it.unacknowledged.saturating_sub(it.backlog) / it.messages;
         let (backlog, deaf) = (mib(it.backlog), mib(it.deaf));
