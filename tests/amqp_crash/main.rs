@@ -8,6 +8,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests of whole programs live in real time")]
 
+#[path = "../../protocols/amqp/tests/durability/chance.rs"]
 mod chance;
 mod client;
 mod damage;

@@ -119,7 +119,7 @@ impl Story {
         for _ in 0..=self.chance.below(4) {
             let stream = self.next_stream;
             self.next_stream += 1;
-            let target = self.chance.below(TARGETS.len() as u64) as usize;
+            let target = self.chance.index(TARGETS.len());
             let window = 1 << self.chance.below(9);
             let publisher = Publisher { stream, target, window };
             workers.push(thread::spawn(move || publisher.work(address)));
@@ -127,7 +127,7 @@ impl Story {
         for _ in 0..=self.chance.below(5) {
             let connection = self.next_connection;
             self.next_connection += 1 << 20;
-            let queue = self.chance.below(QUEUES.len() as u64) as usize;
+            let queue = self.chance.index(QUEUES.len());
             let prefetch = self.chance.below(100);
             let batch = match self.chance.below(2) {
                 0 => 1,
