@@ -15,6 +15,10 @@ const PATIENCE: usize = 2 << 20;
 /// 0.72 octets for each that is appended, and writes zeros for both: 2.5 steps a MiB.
 const STEP: usize = 256 << 10;
 
+/// A job counts for so many octets at least. Acknowledgements are small, and empty whole files: a
+/// backlog that is only consumed would not be deleted before the store is idle.
+const JOB: usize = 32 << 10;
+
 /// Steps in a row, whatever is behind: some 30 ms.
 const STEPS: usize = 16;
 
@@ -36,7 +40,7 @@ impl Housekeeping {
     }
 
     pub(super) fn appended(&mut self, octets: usize) {
-        self.appended = self.appended.saturating_add(octets);
+        self.appended = self.appended.saturating_add(octets.max(JOB));
     }
 
     /// Has it done in the next idle moment.
@@ -107,6 +111,23 @@ mod tests {
     fn a_busy_store_looks_whether_there_is_something_to_do_now_and_then() {
         let steps = steps_when_busy(false);
         assert!((0.4..=0.5).contains(&steps), "{steps} steps a MiB");
+    }
+
+    #[test]
+    fn a_store_that_is_busy_with_acknowledgements_deletes_what_they_empty() {
+        let (mut housekeeping, mut steps) = (Housekeeping::new(), 0);
+        housekeeping.begun(1);
+        for _ in 0..1_000 {
+            let due = housekeeping.due(true);
+            housekeeping.begun(due);
+            if due == 0 {
+                housekeeping.appended(20);
+            } else {
+                housekeeping.look();
+            }
+            steps += due;
+        }
+        assert!(steps > 80, "{steps} steps in 1000 jobs");
     }
 
     #[test]
