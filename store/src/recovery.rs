@@ -4,6 +4,8 @@
 //! What is broken at the end of the newest segment was being written when the power failed, and
 //! never synced. What is broken anywhere else had been whole, since a segment is synced before the
 //! next is begun, and a frame tells what was synced before it: that is damage. It is stepped over.
+//! Of a segment that was just being begun nothing may be whole; it goes without a word. But one
+//! whose head is lost may look like it: what lies behind tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +13,7 @@ use crate::disk::{Disk, File};
 use crate::error::{Error, Result};
 use crate::frame::{self, Seed};
 use crate::index::Index;
-use crate::record::{Record, Records};
+use crate::record::{self, Record, Records};
 use crate::report::{Finding, Report};
 use crate::segment::{self, Found, Frames, Header};
 use crate::snapshot;
@@ -169,18 +171,20 @@ impl Recovery {
             let number = candidate.number;
             let end = ends.get(&number).copied();
             let Some(salt) = self.salt else {
-                self.unknown(candidate, end);
+                self.unknown(candidate)?;
                 continue;
             };
             let seed = Seed { salt, segment: number };
-            let mut frames = Frames::new(&*candidate.file, &candidate.name, seed, end)?;
-            if candidate.found == Found::Blank
-                && end.is_none()
-                && frames.at(segment::HEADER_OCTETS)?.is_none()
-            {
-                self.blank(candidate);
-                continue;
+            if candidate.found == Found::Blank && end.is_none() {
+                // Without a header there may be frames: that costs a short look each time.
+                let until = Some(segment::WINDOW);
+                let mut begin = Frames::new(&*candidate.file, &candidate.name, seed, until)?;
+                if begin.find(segment::HEADER_OCTETS)?.is_none() {
+                    self.blank(candidate);
+                    continue;
+                }
             }
+            let mut frames = Frames::new(&*candidate.file, &candidate.name, seed, end)?;
             let mut scan = Scan {
                 state: &mut self.state,
                 report: &mut self.report,
@@ -191,6 +195,7 @@ impl Recovery {
                 revive: base.is_none(),
                 index: Index::default(),
                 damaged: false,
+                torn: false,
                 whole: 0,
                 synced: end.unwrap_or(0),
             };
@@ -199,12 +204,15 @@ impl Recovery {
             if !matches!(candidate.found, Found::Header(_)) && scan.synced > 0 {
                 scan.found_damage(0, segment::HEADER_OCTETS);
             }
-            let Scan { mut index, damaged, whole, .. } = scan;
+            let Scan { mut index, damaged, torn, whole, .. } = scan;
+            let has_frames = whole > 0 || frames.find(segment::HEADER_OCTETS)?.is_some();
             self.report.octets_read += frames.octets_read;
+            if torn && has_frames {
+                let file = candidate.name.clone();
+                self.report.findings.push(Finding::Torn { file, offset: length });
+            }
             if whole == 0 && end.is_none() {
-                // It was just being begun.
-                self.state.segments.remove(&number);
-                self.leftovers.push(candidate.name.clone());
+                self.unfinished(candidate, salt)?;
                 continue;
             }
             let segment = self.state.segments.entry(number).or_default();
@@ -216,15 +224,39 @@ impl Recovery {
         Ok(())
     }
 
-    /// A segment of a log that has no header left.
-    fn unknown(&mut self, candidate: &Candidate, end: Option<u64>) {
-        match candidate.found {
-            Found::Blank if end.is_none() => self.blank(candidate),
+    /// A segment of a log that has no header left, or had none yet.
+    fn unknown(&mut self, candidate: &Candidate) -> Result<()> {
+        let Candidate { number, name, file, found } = candidate;
+        let seed = Seed { salt: 0, segment: *number };
+        let mut frames = Frames::new(&**file, name, seed, None)?;
+        let is_empty = frames.are_zeros(first_message())?;
+        match found {
+            Found::Blank if is_empty => self.blank(candidate),
             _ => {
-                self.state.segments.remove(&candidate.number);
-                self.unusable.push(candidate.name.clone());
+                self.state.segments.remove(number);
+                match is_empty {
+                    true => self.leftovers.push(name.clone()),
+                    false => self.unusable.push(name.clone()),
+                }
             }
         }
+        Ok(())
+    }
+
+    /// The newest segment, of which no frame counts: it was just being begun, unless its begin is
+    /// none of ours.
+    fn unfinished(&mut self, candidate: &Candidate, salt: u64) -> Result<()> {
+        let Candidate { number, name, file, found } = candidate;
+        let (previous, previous_length) =
+            self.last.as_ref().map_or((0, 0), |last| (last.number, last.length));
+        let header = Header { number: *number, salt, previous, previous_length };
+        let is_ours = *found != Found::Broken || header.was_being_written(&**file, name)?;
+        self.state.segments.remove(number);
+        match is_ours {
+            true => self.leftovers.push(name.clone()),
+            false => self.unusable.push(name.clone()),
+        }
+        Ok(())
     }
 
     fn blank(&mut self, candidate: &Candidate) {
@@ -248,6 +280,15 @@ impl Recovery {
     }
 }
 
+/// The least offset of a message in the first segment of a log: it begins with a header, a snapshot
+/// of nothing, and the note that it was opened, all of which is synced before anything else is
+/// stored.
+fn first_message() -> u64 {
+    let mut snapshot = Vec::new();
+    record::snapshot(&mut snapshot, |out| snapshot::encode(out, &State::default(), 0));
+    segment::HEADER_OCTETS + frame::octets(snapshot.len() as u64) + frame::octets(1)
+}
+
 /// Reads one segment.
 struct Scan<'a> {
     state: &'a mut State,
@@ -260,6 +301,8 @@ struct Scan<'a> {
     revive: bool,
     index: Index,
     damaged: bool,
+    /// There is something behind its end.
+    torn: bool,
     /// How many frames were whole.
     whole: u64,
     /// How much of it is known to have been synced.
@@ -296,10 +339,7 @@ impl Scan<'_> {
                         return Ok(end);
                     }
                     None => {
-                        if !frames.are_zeros(offset)? {
-                            let file = self.name.to_owned();
-                            self.report.findings.push(Finding::Torn { file, offset });
-                        }
+                        self.torn = !frames.are_zeros(offset)?;
                         return Ok(offset);
                     }
                 },

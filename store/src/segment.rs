@@ -73,9 +73,8 @@ impl Header {
     /// Reads a file's header. Fails if the file cannot be read, or is of a newer version: magic,
     /// version and checksum stand where they do in every version.
     pub(crate) fn read(file: &dyn File, name: &str) -> Result<Found> {
-        let mut octets = [0; HEADER_OCTETS as usize];
-        let read = file.read_at(0, &mut octets).map_err(|e| Error::io("read", name, e))?;
-        if octets[..read].iter().all(|&octet| octet == 0) {
+        let octets = first_octets(file, name)?;
+        if octets.iter().all(|&octet| octet == 0) {
             return Ok(Found::Blank);
         }
         let mut reader = Reader::new(&octets);
@@ -102,6 +101,27 @@ impl Header {
             _ => Found::Broken,
         })
     }
+
+    /// Whether what stands at a file's begin can be left of writing this header there, when the
+    /// power fails meanwhile: some of it, and zeros. Its number may be another, since what the file
+    /// is called may be lost as well.
+    pub(crate) fn was_being_written(&self, file: &dyn File, name: &str) -> Result<bool> {
+        let octets = first_octets(file, name)?;
+        let header = self.encode();
+        let left = |range: std::ops::Range<usize>| {
+            let mut pairs = octets[range.clone()].iter().zip(&header[range]);
+            pairs.all(|(&found, &written)| found == 0 || found == written)
+        };
+        // Between them stand the checksum and the number.
+        Ok(left(0..12) && left(24..HEADER_OCTETS as usize))
+    }
+}
+
+/// As many as a header has, with zeros behind the end of the file.
+fn first_octets(file: &dyn File, name: &str) -> Result<[u8; HEADER_OCTETS as usize]> {
+    let mut octets = [0; HEADER_OCTETS as usize];
+    file.read_at(0, &mut octets).map_err(|error| Error::io("read", name, error))?;
+    Ok(octets)
 }
 
 /// Of all but the octets in which it stands.
@@ -124,7 +144,7 @@ pub(crate) struct Frames<'a> {
 }
 
 /// So much is read ahead.
-const WINDOW: u64 = 1 << 20;
+pub(crate) const WINDOW: u64 = 1 << 20;
 
 /// A frame that is whole.
 #[derive(Debug, Clone, Copy)]

@@ -5,18 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::client::{Client, Told};
+use crate::ends::{begun, crc32c};
 use crate::support::{self, Server, scratch};
-use crate::{run, said, start};
-
-/// What a directory has of segments, oldest first.
-fn segments(directory: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(directory).expect("it is there");
-    let files = files.map(|file| file.expect("it is there").path());
-    let mut files: Vec<_> =
-        files.filter(|it| it.extension().is_some_and(|it| it == "log")).collect();
-    files.sort();
-    files
-}
+use crate::{run, said, segments, start};
 
 /// A directory with some files' worth of messages in a queue, and how many.
 fn filled() -> (PathBuf, u32) {
@@ -102,15 +93,6 @@ fn a_second_broker_on_the_same_directory_is_refused() {
     let _ = fs::remove_dir_all(directory);
 }
 
-/// CRC-32C, bit by bit.
-fn crc32c<'a>(octets: impl Iterator<Item = &'a u8>) -> u32 {
-    !octets.fold(!0, |sum, &octet| {
-        (0..8).fold(sum ^ u32::from(octet), |sum, _| {
-            (sum >> 1) ^ if sum & 1 == 1 { 0x82f6_3b78 } else { 0 }
-        })
-    })
-}
-
 #[test]
 fn a_directory_of_a_newer_version_is_refused_by_the_name_of_its_file() {
     let directory = scratch("newer");
@@ -118,14 +100,12 @@ fn a_directory_of_a_newer_version_is_refused_by_the_name_of_its_file() {
     server.signal("TERM");
     assert!(server.wait().success());
     // The newest that was begun: one more is prepared.
-    let mut begun = segments(&directory);
-    begun.retain(|file| fs::read(file).is_ok_and(|octets| octets.starts_with(b"ROPEWALK")));
-    let newest = begun.last().expect("a segment");
-    let mut octets = fs::read(newest).expect("it is there");
+    let newest = begun(&directory).pop_last().expect("a segment");
+    let mut octets = fs::read(&newest).expect("it is there");
     octets[8] += 1; // the version follows eight octets of what kind of file it is
     let checksum = crc32c(octets[..12].iter().chain(&octets[16..64]));
     octets[12..16].copy_from_slice(&checksum.to_le_bytes());
-    fs::write(newest, octets).expect("it can be written");
+    fs::write(&newest, octets).expect("it can be written");
     let path = directory.to_str().expect("UTF-8");
     let refused = run(&["amqp", "--listen", "127.0.0.1:0", "--data", path]);
     let said = said(&refused);

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::problems::Problems;
+
 /// The queues: two kinds, and two that share what is published to one exchange.
 pub(crate) const QUEUES: [&str; 4] = ["classic", "quorum", "left", "right"];
 
@@ -38,6 +40,8 @@ pub(crate) struct Log {
     /// The numbers of those that were confirmed.
     pub(crate) confirmed: Vec<u64>,
     pub(crate) events: Vec<(u64, Event)>,
+    /// The body of what was confirmed last on each connection: it is on the disk, with all before.
+    pub(crate) stored: Vec<Vec<u8>>,
 }
 
 pub(crate) enum Event {
@@ -72,6 +76,10 @@ struct Copy {
 pub(crate) struct Counts {
     /// Brokers killed while they started.
     pub(crate) early: u64,
+    /// Ends of the log that were torn after a kill, and octets that nobody had been promised and
+    /// that went with them.
+    pub(crate) torn: u64,
+    pub(crate) torn_off: u64,
     pub(crate) published: u64,
     pub(crate) confirmed: u64,
     pub(crate) delivered: u64,
@@ -86,11 +94,13 @@ pub(crate) struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { early, published, confirmed, delivered, redelivered, survived, .. } = self;
+        let Counts { early, torn, torn_off, published, confirmed, .. } = self;
+        let Counts { delivered, redelivered, survived, .. } = self;
         let Counts { lost, invented, out_of_order, unmarked, .. } = self;
         write!(
             f,
-            "{early} more kills at the start, {published} published, {confirmed} confirmed, {delivered} delivered, {redelivered} of \
+            "{early} more kills at the start, {torn} ends torn ({torn_off} octets lost with them), \
+             {published} published, {confirmed} confirmed, {delivered} delivered, {redelivered} of \
              them redelivered, {survived} found after a restart; {lost} lost, {invented} invented, \
              {out_of_order} out of order, {unmarked} duplicates unmarked"
         )
@@ -101,8 +111,7 @@ impl fmt::Display for Counts {
 pub(crate) struct Record {
     copies: BTreeMap<(usize, Name), Copy>,
     pub(crate) counts: Counts,
-    /// In words, what was wrong since it was last taken from here.
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Problems,
 }
 
 /// What is known of one life of the broker.
@@ -171,28 +180,29 @@ impl Record {
         let place = QUEUES[queue];
         let Some(name) = name else {
             self.counts.invented += 1;
-            self.problems.push(format!("{place}: a message that nobody has sent"));
+            self.problems.add(format_args!("{place}: a message that nobody has sent"));
             return;
         };
         let Some(copy) = self.copies.get_mut(&(queue, name)) else {
             self.counts.invented += 1;
-            self.problems.push(format!("{place}: {name:?} was never there, or had gone for good"));
+            self.problems
+                .add(format_args!("{place}: {name:?} was never there, or had gone for good"));
             return;
         };
         if copy.ended || (is_calm && life.acknowledged.contains(&(queue, name))) {
             self.counts.invented += 1;
-            self.problems.push(format!("{place}: {name:?} came back: {copy:?}"));
+            self.problems.add(format_args!("{place}: {name:?} came back: {copy:?}"));
         }
         if copy.seen && !redelivered {
             self.counts.unmarked += 1;
-            self.problems.push(format!("{place}: {name:?} was seen before, and is not marked"));
+            self.problems.add(format_args!("{place}: {name:?} was seen before, and is not marked"));
         }
         (copy.seen, copy.acknowledged) = (true, false);
         let mut check = |last: &mut BTreeMap<_, u64>| {
             let before = last.insert((connection, queue, name.0), name.1);
             if before.is_some_and(|before| before >= name.1) {
                 self.counts.out_of_order += 1;
-                self.problems.push(format!("{place}: {name:?} came after {before:?}"));
+                self.problems.add(format_args!("{place}: {name:?} came after {before:?}"));
             }
         };
         if is_calm {
@@ -213,8 +223,8 @@ impl Record {
             self.delivered(delivery, true, &mut life);
             if delivery.name.is_some_and(|name| !there.insert(name)) {
                 self.counts.invented += 1;
-                self.problems
-                    .push(format!("{}: {:?} is there twice", QUEUES[queue], delivery.name));
+                let name = delivery.name;
+                self.problems.add(format_args!("{}: {name:?} is there twice", QUEUES[queue]));
             }
         }
         self.counts.survived += found.len() as u64;
@@ -229,8 +239,8 @@ impl Record {
             self.copies.remove(&(queue, name));
             if copy.confirmed && !copy.acknowledged && !copy.ended {
                 self.counts.lost += 1;
-                self.problems
-                    .push(format!("{}: {name:?} was confirmed, and is lost", QUEUES[queue]));
+                let place = QUEUES[queue];
+                self.problems.add(format_args!("{place}: {name:?} was confirmed, and is lost"));
             }
         }
         for name in there {

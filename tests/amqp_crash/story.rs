@@ -1,5 +1,6 @@
-//! Rounds: a broker on a directory, work, and a kill; then another broker on the same directory.
-//! Some of them are killed while they recover, some are asked what they have.
+//! Rounds: a broker on a directory, work, and a kill; then another broker on the same directory,
+//! whose end may look torn. Some of them are killed while they recover, some are asked what they
+//! have.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
 use crate::client::{Client, Told};
+use crate::ends::{End, begun};
 use crate::record::{Counts, Delivery, Log, QUEUES, Record, name};
 use crate::support::{Server, scratch};
-use crate::workers::{BOTH, Consumer, Counter, MARKS, Publisher, TARGETS};
+use crate::workers::{BOTH, Consumer, Counter, MARKS, Publisher, TARGETS, mark};
 use crate::{run, said, start};
 
 /// With more copies than this all are taken out.
@@ -31,8 +33,11 @@ pub(crate) struct Story {
     next_connection: u64,
     /// How long the last start took.
     starting: Duration,
-    /// What is wrong, and was not said yet.
-    problems: Vec<String>,
+    /// Bodies of messages that are known to be on the disk, from this life of the broker.
+    stored: Vec<Vec<u8>>,
+    /// How the end of the log was torn before this life.
+    torn: Option<String>,
+    /// What is wrong and was said.
     told: Vec<String>,
 }
 
@@ -57,7 +62,8 @@ impl Story {
             next_stream: 1,
             next_connection: 1,
             starting,
-            problems: Vec::new(),
+            stored: Vec::new(),
+            torn: None,
             told: Vec::new(),
         }
     }
@@ -72,6 +78,8 @@ impl Story {
         while self.chance.one_in(3) {
             self.kill_early();
         }
+        let before = begun(&self.directory);
+        self.stored.clear();
         let began = Instant::now();
         let mut server = start(&self.directory);
         self.starting = began.elapsed();
@@ -91,6 +99,24 @@ impl Story {
         self.live(&mut server, moment);
         self.complain(&server);
         self.tell(&format!("after {moment:?} of work, and a kill"));
+        self.torn = None;
+        if self.chance.one_in(2)
+            && let Some(end) = End::read(&self.directory, &before, &self.stored)
+        {
+            self.tear(end);
+        }
+    }
+
+    /// What is left of the log looks as after a power cut, not as after a kill.
+    fn tear(&mut self, end: End) {
+        let (how, lost) = end.tear(&mut self.chance);
+        self.record.counts.torn += 1;
+        self.record.counts.torn_off += lost;
+        self.torn = Some(how);
+        if self.chance.one_in(4) {
+            self.check();
+            self.tell("before the next start");
+        }
     }
 
     /// A broker that gets no further than its recovery, if that far.
@@ -143,11 +169,12 @@ impl Story {
         }
         thread::sleep(moment);
         if !server.is_alive() {
-            self.problems.push("the broker ended by itself".to_owned());
+            self.record.problems.add("the broker ended by itself");
         }
         server.kill();
         let logs = workers.into_iter().map(|worker| worker.join());
         let logs: Vec<Log> = logs.map(|log| log.expect("a worker that does not panic")).collect();
+        self.stored.extend(logs.iter().flat_map(|log| log.stored.iter().cloned()));
         self.record.life(logs, calm);
     }
 
@@ -176,14 +203,18 @@ impl Story {
                 last = tag;
             }
             if client.cancel(place).expect("it is alive") > 0 {
-                self.problems.push(format!("{place}: there is more than it counted, {count}"));
+                self.record
+                    .problems
+                    .add(format_args!("{place}: there is more than it counted, {count}"));
             }
             self.record.inspected(queue, &found);
             if empty {
                 if last > 0 {
                     client.ack(last, true).expect("it is alive");
                 }
-                client.make_safe(MARKS, b"a mark").expect("it is alive");
+                let mark = mark(connection, client.next_tag());
+                client.make_safe(MARKS, &mark).expect("it is alive");
+                self.stored.push(mark);
                 self.record.emptied(queue);
             }
         }
@@ -195,20 +226,36 @@ impl Story {
         let said = server.said();
         let bad = ["ERROR", "damaged", "cannot be read", "are lost", "left out, and kept"];
         for line in said.lines().filter(|line| bad.iter().any(|bad| line.contains(bad))) {
-            self.problems.push(format!("the broker says: {line}"));
+            self.record.problems.add(format_args!("the broker says: {line}"));
+        }
+    }
+
+    /// Has its files checked: nothing is wrong with them.
+    fn check(&mut self) {
+        let checked = run(&["amqp", "check", self.directory.to_str().expect("UTF-8")]);
+        if !checked.status.success() || said(&checked).contains("damaged") {
+            let said = said(&checked);
+            self.record.problems.add(format_args!("the check of its files: {said}"));
         }
     }
 
     /// Says what was wrong.
     fn tell(&mut self, when: &str) {
         let (seed, round) = (self.seed, self.round);
-        for problem in self.record.problems.drain(..).chain(std::mem::take(&mut self.problems)) {
+        let problems = self.record.problems.take();
+        if let Some(torn) = self.torn.as_ref().filter(|_| !problems.is_empty()) {
+            println!("round {round} began with a torn end: {torn}");
+        }
+        for problem in problems {
             let problem = format!("SEED={seed}, round {round}, {when}: {problem}");
             println!("{problem}");
             self.told.push(problem);
         }
-        let directory = self.directory.display();
-        assert!(self.told.len() <= MAX_PROBLEMS, "too much is wrong; {directory} is left");
+        let (counts, directory) = (self.record.counts, self.directory.display());
+        assert!(
+            self.told.len() <= MAX_PROBLEMS,
+            "too much is wrong: {counts}; {directory} is left"
+        );
     }
 
     /// The last broker has what is to be there, to the octet, and then nothing.
@@ -222,12 +269,9 @@ impl Story {
         self.complain(&server);
         server.signal("TERM");
         if !server.wait().success() {
-            self.problems.push("it does not end in order".to_owned());
+            self.record.problems.add("it does not end in order");
         }
-        let checked = run(&["amqp", "check", self.directory.to_str().expect("UTF-8")]);
-        if !checked.status.success() || said(&checked).contains("damaged") {
-            self.problems.push(format!("the check of its files: {}", said(&checked)));
-        }
+        self.check();
         self.tell("at the end");
         if self.told.is_empty() {
             let _ = fs::remove_dir_all(&self.directory);

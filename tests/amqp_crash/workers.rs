@@ -19,6 +19,11 @@ pub(crate) const BOTH: &str = "both";
 /// Where consumers publish to, to learn what is on the disk.
 pub(crate) const MARKS: &str = "marks";
 
+/// The octets of a mark, which no other has.
+pub(crate) fn mark(connection: u64, tag: u64) -> Vec<u8> {
+    format!("mark {tag} of {connection}.").into_bytes()
+}
+
 /// Orders what different workers see.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -59,7 +64,10 @@ impl Publisher {
                 confirm(told, &mut open, &mut confirmed);
             }
         }
-        Log { published: Some((self.stream, queues, count)), confirmed, events: Vec::new() }
+        let stored = confirmed.last().map(|&number| body((self.stream, number)));
+        let stored = stored.into_iter().collect();
+        let published = Some((self.stream, queues, count));
+        Log { published, confirmed, stored, ..Log::default() }
     }
 }
 
@@ -86,6 +94,7 @@ pub(crate) struct Consumer {
 /// A consumer's work on one connection.
 struct Shift<'a> {
     client: Client,
+    connection: u64,
     counter: &'a Counter,
     /// Not acknowledged.
     held: Vec<(u64, Option<Name>)>,
@@ -99,32 +108,29 @@ impl Consumer {
     pub(crate) fn work(mut self, address: SocketAddr, counter: &Counter) -> Log {
         let mut log = Log::default();
         // It ends with an error once the broker is gone.
-        while self.shift(address, counter, &mut log.events).is_ok() {
+        while self.shift(address, counter, &mut log).is_ok() {
             self.connection += 1;
         }
         log
     }
 
     /// Works until it goes, or an error is the end of the broker.
-    fn shift(
-        &mut self,
-        address: SocketAddr,
-        counter: &Counter,
-        events: &mut Vec<(u64, Event)>,
-    ) -> io::Result<()> {
+    fn shift(&mut self, address: SocketAddr, counter: &Counter, log: &mut Log) -> io::Result<()> {
+        let Log { events, stored, .. } = log;
         let mut client = Client::connect(address)?;
         client.consume(QUEUES[self.queue], self.prefetch)?;
         let (held, settled, marks) = Default::default();
-        let mut shift = Shift { client, counter, held, settled, marks };
+        let connection = self.connection;
+        let mut shift = Shift { client, connection, counter, held, settled, marks };
         loop {
             match shift.client.read()? {
                 Told::Confirmed { tag, multiple } => {
                     shift.confirmed(self.queue, tag, multiple, events);
+                    stored.push(mark(connection, tag));
                 }
                 Told::Delivered { tag, redelivered, body } => {
                     let name = name(&body);
-                    let (connection, queue) = (self.connection, self.queue);
-                    let delivery = Delivery { connection, queue, name, redelivered };
+                    let delivery = Delivery { connection, queue: self.queue, name, redelivered };
                     events.push((counter.next(), Event::Delivered(delivery)));
                     if self.is_restless && self.chance.one_in(40) {
                         shift.client.give_back(tag)?;
@@ -155,8 +161,9 @@ impl Shift<'_> {
         }
         self.client.ack(last, multiple)?;
         if self.settled.len() >= 50 {
-            self.marks.push_back((self.client.next_tag(), std::mem::take(&mut self.settled)));
-            self.client.publish("", MARKS, b"a mark")?;
+            let tag = self.client.next_tag();
+            self.marks.push_back((tag, std::mem::take(&mut self.settled)));
+            self.client.publish("", MARKS, &mark(self.connection, tag))?;
         }
         Ok(())
     }
