@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::data;
 use crate::memory::MemoryLimit;
 use crate::service::Listen;
+use crate::size::Size;
 
 /// Options of the message queue.
 #[derive(Debug, Default, Args, Deserialize)]
@@ -66,6 +67,10 @@ pub(crate) struct Amqp {
     /// bytes, a size as 512MiB, a share of this machine's memory as 40%, or none [default: 40%]
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<MemoryLimit>,
+    /// What shall stay free on the disk of the data; below it, who publishes is blocked until there
+    /// is more: bytes, or a size as 1GiB; 0 is no limit [default: 50MB]
+    #[arg(long, value_name = "SIZE")]
+    disk_limit: Option<Size>,
     /// How long a consumer may hold a message without acknowledging it until its channel is closed;
     /// 0 is for ever [default: 1800]
     #[arg(long, value_name = "SECONDS")]
@@ -247,6 +252,9 @@ impl Amqp {
         }
         if let Some(octets) = self.memory_limit.unwrap_or_default().octets() {
             config = config.memory_limit(octets);
+        }
+        if let Some(Size(octets)) = self.disk_limit {
+            config = config.disk_limit(octets);
         }
         if let Some(seconds) = self.consumer_timeout {
             let timeout = (seconds > 0).then(|| Duration::from_secs(seconds.into()));

@@ -73,6 +73,10 @@ and not read any more, and those that only consume go on; it ends by itself once
 to seven eighths of the limit. A share is one of the memory that this machine has, or the control
 group of this process if that has less; where neither is told, it stands for 1GiB.
 
+The disk of --disk-limit is the one of the data directory. With less than that free, and on a disk
+that is really full, publishers are blocked in the same way, consumers go on, and it ends by itself
+once there is more. How much is free is looked at every 10 seconds, near the limit ten times a second.
+
 In the file of `serve --config` the options have the same names; those that can be repeated are
 lists there:
 
@@ -81,7 +85,8 @@ lists there:
     vhost = [\"shop\"]
     user-file = \"users.txt\"
     max-connections = 1000
-    memory-limit = \"2GiB\"";
+    memory-limit = \"2GiB\"
+    disk-limit = \"1GB\"";
 
 const CONFIG: &str = "\
 The file is a list of services. Their options are named as on the command line:

@@ -127,7 +127,7 @@ mod tests {
             "[[service]]\nkind = 'echo'\nlisten = ['127.0.0.1:1', 'tcp://[::1]:1']\n\
              [[service]]\nkind = 'line'\nmax-length = 10\n\
              [[service]]\nkind = 'amqp'\nmemory-limit = 1000000\n\
-             [[service]]\nkind = 'amqp'\nmemory-limit = '40%'\n",
+             [[service]]\nkind = 'amqp'\nmemory-limit = '40%'\ndisk-limit = '1 GB'\n",
         )
         .expect("a good file");
         let kinds: Vec<_> = services.iter().map(Service::kind).collect();
@@ -148,6 +148,8 @@ mod tests {
             ("[[service]]\nkind = 'line'\nmax-length = 'x'\n", 3, "invalid type"),
             ("[[service]]\nkind = 'amqp'\nmemory-limit = 'lots'\n", 3, "a size as 512MiB"),
             ("[[service]]\nkind = 'amqp'\nmemory-limit = true\n", 3, "expected a size"),
+            ("[[service]]\nkind = 'amqp'\ndisk-limit = '1%'\n", 3, "or a size as 512MiB"),
+            ("[[service]]\nkind = 'amqp'\ndisk-limit = -1\n", 3, "expected a size"),
             ("[[service]\n", 1, ""),
         ] {
             let found = parse(text).expect_err(text);

@@ -13,6 +13,7 @@ mod data;
 mod memory;
 mod serve;
 mod service;
+mod size;
 
 use std::process::ExitCode;
 

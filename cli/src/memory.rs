@@ -8,23 +8,14 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::size::{Given, Size};
+
 /// As a share of the memory that there is: what RabbitMQ 3.x takes. Messages are not all that a
 /// server holds, and the system's cache of files has to live as well.
 const USUAL_SHARE: u64 = 40;
 
 /// Where the system does not tell how much memory there is.
 const USUAL_OCTETS: u64 = 1 << 30;
-
-const UNITS: [(&str, u64); 8] = [
-    ("kib", 1 << 10),
-    ("mib", 1 << 20),
-    ("gib", 1 << 30),
-    ("tib", 1 << 40),
-    ("kb", 1_000),
-    ("mb", 1_000_000),
-    ("gb", 1_000_000_000),
-    ("tb", 1_000_000_000_000),
-];
 
 /// A limit on memory: `1000000`, `512MiB`, `40%` or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -34,14 +25,6 @@ pub(crate) enum MemoryLimit {
     /// Percent of the machine's memory.
     Share(u64),
     Unlimited,
-}
-
-/// In a file it may be a number.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a size, as 1000000, \"512MiB\", \"40%\" or \"none\"")]
-enum Given {
-    Octets(u64),
-    Text(String),
 }
 
 impl Default for MemoryLimit {
@@ -54,27 +37,19 @@ impl FromStr for MemoryLimit {
     type Err = &'static str;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        const FORMS: &str = "write bytes, a size as 512MiB, a share as 40%, or none";
-        let given = given.trim().to_ascii_lowercase();
-        if given == "none" {
+        let given = given.trim();
+        if given.eq_ignore_ascii_case("none") {
             return Ok(Self::Unlimited);
         }
-        let digits = given.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = given.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| FORMS)?;
-        let unit = unit.trim_start();
-        if unit == "%" {
-            return match number {
-                1..=100 => Ok(Self::Share(number)),
+        if let Some(percent) = given.strip_suffix('%') {
+            return match percent.trim_end().parse() {
+                Ok(percent @ 1..=100) => Ok(Self::Share(percent)),
                 _ => Err("a share is 1% to 100%"),
             };
         }
-        let factor = match UNITS.iter().find(|(name, _)| *name == unit) {
-            Some((_, factor)) => *factor,
-            None if unit.is_empty() => 1,
-            None => return Err(FORMS),
-        };
-        Self::of_octets(number.checked_mul(factor).ok_or("that is more than there can be")?)
+        let size = Size::read(given);
+        let form = "write bytes, a size as 512MiB, a share as 40%, or none";
+        Self::of_octets(size.map_err(|error| error.text(form))?.0)
     }
 }
 
@@ -172,19 +147,14 @@ mod tests {
     fn a_limit_is_bytes_a_size_a_share_or_none() {
         for (given, limit) in [
             ("1", MemoryLimit::Octets(1)),
-            ("104857600", MemoryLimit::Octets(100 << 20)),
             ("100MiB", MemoryLimit::Octets(100 << 20)),
-            ("3 GiB", MemoryLimit::Octets(3 << 30)),
-            ("2gib", MemoryLimit::Octets(2 << 30)),
-            ("5kB", MemoryLimit::Octets(5_000)),
             ("40%", MemoryLimit::Share(40)),
+            (" 7 % ", MemoryLimit::Share(7)),
             ("none", MemoryLimit::Unlimited),
         ] {
             assert_eq!(given.parse(), Ok(limit), "{given}");
         }
-        for given in
-            ["", "0", "0MiB", "0%", "101%", "MiB", "1.5GiB", "-1", "1 parsec", "99999999999TiB"]
-        {
+        for given in ["", "0", "0MiB", "0%", "101%", "%", "1.5GiB", "-1", "99999999999TiB"] {
             assert!(given.parse::<MemoryLimit>().is_err(), "{given}");
         }
     }

@@ -291,13 +291,8 @@ impl Log {
             live_octets: self.state.live_octets(),
             disk_octets: sealed + room + spare,
             segments: self.state.segments.len() as u64,
-            free_octets: self.free_octets(),
+            free_octets: self.disk.free().unwrap_or(u64::MAX),
         }
-    }
-
-    /// What is free on the disk; `u64::MAX` if the system does not tell.
-    pub fn free_octets(&self) -> u64 {
-        self.disk.free().unwrap_or(u64::MAX)
     }
 
     /// Writes a record of the log's own.

@@ -31,6 +31,7 @@ pub enum Resource {
 }
 
 /// Which alarms are on, and who is blocked by them.
+#[derive(Default)]
 pub(super) struct Alarms {
     /// As told by [`Server::set_alarm`](super::Server::set_alarm).
     disk: bool,
@@ -39,19 +40,30 @@ pub(super) struct Alarms {
     over: bool,
     /// Octets that messages may hold.
     limit: u64,
+    /// Less is free on the disk than is to stay free.
+    low: bool,
+    /// The store has been refused room for messages.
+    full: bool,
     /// Connections that are blocked.
     pub(super) blocked: usize,
 }
 
 impl Alarms {
     pub(super) fn new(limit: Option<u64>) -> Alarms {
-        let limit = limit.unwrap_or(u64::MAX);
-        Alarms { disk: false, memory: false, over: false, limit, blocked: 0 }
+        Alarms { limit: limit.unwrap_or(u64::MAX), ..Alarms::default() }
     }
 
     #[inline]
     fn is_on(&self) -> bool {
-        self.disk | self.memory | self.over
+        self.of_disk() | self.of_memory()
+    }
+
+    fn of_disk(&self) -> bool {
+        self.disk | self.low | self.full
+    }
+
+    fn of_memory(&self) -> bool {
+        self.memory | self.over
     }
 
     /// What messages must come down to before the alarm ends: an eighth below the limit, so that
@@ -87,7 +99,7 @@ impl Alarms {
 
     /// As RabbitMQ words it.
     fn reason(&self) -> &'static str {
-        match (self.disk, self.memory | self.over) {
+        match (self.of_disk(), self.of_memory()) {
             (true, true) => "low on disk & memory",
             (true, false) => "low on disk",
             (false, _) => "low on memory",
@@ -115,8 +127,8 @@ impl Hub {
 
     pub(super) fn has_alarm(&self, resource: Resource) -> bool {
         match resource {
-            Resource::Disk => self.alarms.disk,
-            Resource::Memory => self.alarms.memory || self.alarms.over,
+            Resource::Disk => self.alarms.of_disk(),
+            Resource::Memory => self.alarms.of_memory(),
         }
     }
 
@@ -133,6 +145,35 @@ impl Hub {
             _ => {}
         }
         self.unblock(reactor);
+    }
+
+    /// The store has looked how much is free on its disk.
+    pub(super) fn set_free(&mut self, free: u64, limit: u64) {
+        let low = free < limit;
+        match (std::mem::replace(&mut self.alarms.low, low), low) {
+            (false, true) => warn!(
+                target: LOG,
+                "disk alarm: {free} octets are free, the limit is {limit}: publishers are blocked \
+                 until there is more"
+            ),
+            (true, false) => {
+                info!(target: LOG, "disk alarm ends: {free} octets are free, the limit is {limit}");
+            }
+            _ => {}
+        }
+    }
+
+    /// The store has found no room for messages on its disk, or has found room again.
+    pub(super) fn set_full(&mut self, full: bool) {
+        match (std::mem::replace(&mut self.alarms.full, full), full) {
+            (false, true) => warn!(
+                target: LOG,
+                "the disk is full: publishers are blocked until there is room; what waits is kept \
+                 and not confirmed"
+            ),
+            (true, false) => info!(target: LOG, "the disk has room again"),
+            _ => {}
+        }
     }
 
     /// Lets those go on who are blocked, if there is no reason left. What lies in the broker's

@@ -221,8 +221,12 @@ impl Config {
         self
     }
 
-    /// Octets that shall stay free on the disk of the store (50 MB). With less the disk alarm is
-    /// on: connections that publish are blocked, until there is more.
+    /// Octets that shall stay free on the disk of the store (50 MB; 0 is no limit). With less the
+    /// disk alarm is on: connections that publish are blocked, until there is more. How much is
+    /// free is looked at when the store is opened and then every 10 seconds, near the limit ten
+    /// times a second, and once a second while the alarm is on.
+    ///
+    /// On a disk that is really full publishers are blocked, too, whatever the limit is.
     #[must_use]
     pub fn disk_limit(mut self, octets: u64) -> Config {
         self.disk_limit = octets;

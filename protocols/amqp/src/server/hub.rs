@@ -123,7 +123,7 @@ impl Hub {
     ) -> Result<Opened, ropewalk_store::Error> {
         let options = Options::new().segment_octets(config.segment_octets).salt(salt);
         let (log, opened) = store::open(&mut self.broker, disk, options)?;
-        self.keeper = Some(Keeper::new(log, config.disk_limit));
+        self.keeper = Some(Keeper::new(log));
         Ok(opened)
     }
 

@@ -60,6 +60,7 @@ pub use operator::ConnectionInfo;
 pub use store::{Opened, StartError, read_definitions};
 
 use hub::Hub;
+use store::DiskWatch;
 
 /// The log target of the server.
 pub(crate) const LOG: &str = "ropewalk_amqp";
@@ -130,9 +131,11 @@ impl Server {
         reactor.random(&mut salt).map_err(StartError::Randomness)?;
         let mut hub = Hub::new(&self.shared.config, reactor.now(), &seed);
         hub.tick(reactor); // messages in the store expire by the wall clock
-        let opened = hub.open_store(&self.shared.config, disk, u64::from_le_bytes(salt));
+        let config = &self.shared.config;
+        let opened = hub.open_store(config, disk.clone(), u64::from_le_bytes(salt));
         let opened = opened.map_err(StartError::Store)?;
-        hub.furnish(&self.shared.config, opened.is_new);
+        hub.furnish(config, opened.is_new);
+        DiskWatch::start(disk, config.disk_limit, &mut hub, &self.shared, reactor);
         hub.keep(&self.shared, || reactor.local());
         let _ = self.shared.hub.set(RefCell::new(hub)); // it was empty just now
         hub::say_goodbye_at_shutdown(&self.shared, reactor);
@@ -161,8 +164,8 @@ impl Server {
 /// Alarms: see [`Resource`].
 impl Server {
     /// Says that a resource runs low, or does no longer: to be called by whoever watches it. The
-    /// memory alarm is also raised by the server itself, above [`Config::memory_limit`], and lasts
-    /// until neither has a reason left. Saying the same again changes nothing. Makes the broker if
+    /// server itself raises the alarms, too, beyond [`Config::memory_limit`] and
+    /// [`Config::disk_limit`]; they last until neither has a reason left. Saying the same again changes nothing. Makes the broker if
     /// it is not there yet, as [`start`](Self::start) does.
     ///
     /// # Errors

@@ -7,39 +7,40 @@ use std::time::Duration;
 use ropewalk_amqp::codec::method::{basic, confirm, exchange, queue, tx};
 use ropewalk_amqp::codec::{BasicProperties, Method, ShortStr};
 use ropewalk_amqp::server::{Config, Opened, Server};
+use ropewalk_amqp::store::Disk;
 use ropewalk_amqp::store::simulation::SimulatedDisk;
 use ropewalk_reactor::Simulation;
 
 use crate::wire::*;
 
 /// A machine with a disk, on which servers live one after the other.
-fn start(disk: &SimulatedDisk) -> (World, Opened) {
-    start_with(disk, Config::default())
+pub(crate) fn start(disk: &SimulatedDisk) -> (World, Opened) {
+    start_with(Arc::new(disk.clone()), Config::default())
 }
 
-fn start_with(disk: &SimulatedDisk, config: Config) -> (World, Opened) {
+pub(crate) fn start_with(disk: Arc<dyn Disk>, config: Config) -> (World, Opened) {
     let mut simulation = Simulation::calm();
     let server = Server::new(config);
-    let opened = server.start_with_store(simulation.reactor(), Arc::new(disk.clone()));
+    let opened = server.start_with_store(simulation.reactor(), disk);
     let opened = opened.expect("the disk works");
     simulation.reactor().listen(HERE, server.clone()).expect("a free address");
     (World { simulation, server }, opened)
 }
 
 /// Ends a server in order.
-fn stop(mut world: World) {
+pub(crate) fn stop(mut world: World) {
     world.simulation.reactor().stop();
     world.simulation.run_for(Duration::from_secs(30));
 }
 
 /// Ends a server without a word, and what it had not synced with it.
-fn crash(world: World, disk: &SimulatedDisk) {
+pub(crate) fn crash(world: World, disk: &SimulatedDisk) {
     drop(world);
     disk.crash();
 }
 
 /// Declares a durable queue; it may take a while.
-fn declare(world: &mut World, client: &mut Client, name: &str, messages: u32) {
+pub(crate) fn declare(world: &mut World, client: &mut Client, name: &str, messages: u32) {
     let queue = ShortStr::cut(name);
     let declare = queue::Declare { queue, durable: true, ..Default::default() };
     client.send(world, 1, &declare);
@@ -48,18 +49,18 @@ fn declare(world: &mut World, client: &mut Client, name: &str, messages: u32) {
     client.expect(world, 1, declare_ok);
 }
 
-fn persistent(queue: &str, body: &str) -> Vec<u8> {
+pub(crate) fn persistent(queue: &str, body: &str) -> Vec<u8> {
     let properties = BasicProperties { delivery_mode: Some(2), ..Default::default() };
     publish_with(1, &to(queue), &properties, body.as_bytes())
 }
 
-fn confirming(world: &mut World) -> Client {
+pub(crate) fn confirming(world: &mut World) -> Client {
     let mut client = world.open();
     client.call(world, 1, &confirm::Select::default(), confirm::SelectOk {});
     client
 }
 
-fn settle(world: &mut World) {
+pub(crate) fn settle(world: &mut World) {
     world.simulation.run_for(Duration::from_millis(500));
 }
 
@@ -273,45 +274,4 @@ fn a_sync_that_fails_stops_the_server_and_confirms_nothing() {
     let failure = world.server.failure().expect("it failed");
     assert!(failure.contains("sync"), "{failure}");
     assert!(client.peer.is_ended() || client.is_ended(&mut world));
-}
-
-#[test]
-fn a_full_disk_blocks_publishers_until_there_is_room_and_loses_nothing() {
-    let disk = SimulatedDisk::new(8);
-    disk.set_capacity(120 << 20);
-    let (mut world, _) = start_with(&disk, Config::default().disk_limit(0));
-    let mut client = confirming(&mut world);
-    declare(&mut world, &mut client, "q", 0);
-    settle(&mut world);
-    disk.set_capacity(disk.used());
-    let body = "x".repeat(1 << 20);
-    let mut sent = 0_u64;
-    while !world.server.has_alarm(ropewalk_amqp::server::Resource::Disk) {
-        client.raw(&mut world, &persistent("q", &body));
-        sent += 1;
-        assert!(sent < 200, "a full disk is noticed");
-        settle(&mut world);
-    }
-    let mut consumer = world.open();
-    consumer.consume(&mut world, "q", "c", true);
-    settle(&mut world);
-    world.simulation.run_for(Duration::from_secs(10));
-    let mut got = 0;
-    while consumer.delivery(&mut world).is_some() {
-        got += 1;
-    }
-    assert!(got > 0, "consumers go on");
-    disk.set_capacity(u64::MAX);
-    world.simulation.run_for(Duration::from_secs(10));
-    assert!(!world.server.has_alarm(ropewalk_amqp::server::Resource::Disk));
-    client.raw(&mut world, &persistent("q", "the last"));
-    settle(&mut world);
-    let mut confirmed = 0;
-    while let Some(seen) = client.next_now() {
-        if let Seen::Method(1, "basic.ack", payload) = seen {
-            let Ok(Method::BasicAck(ack)) = Method::decode(&payload) else { unreachable!() };
-            confirmed = ack.delivery_tag;
-        }
-    }
-    assert_eq!(confirmed, sent + 1, "all are confirmed in the end");
 }

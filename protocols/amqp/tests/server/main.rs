@@ -7,6 +7,7 @@ mod wire;
 
 mod alarms;
 mod contents;
+mod disk;
 mod durable;
 mod endings;
 mod errors;

@@ -16,7 +16,6 @@ use ropewalk_store::{Batch, Log};
 use super::housekeeping::Housekeeping;
 use super::journal::{Gathered, StoreJournal};
 use super::work::{Answer, Outcome, Work};
-use crate::server::alarm::Resource;
 use crate::server::connection::Connection;
 use crate::server::hub::Hub;
 use crate::server::{LOG, Shared};
@@ -24,7 +23,7 @@ use crate::server::{LOG, Shared};
 /// What nobody waits for (acknowledgements, messages without confirms) is synced after this.
 const SYNC_DELAY: Duration = Duration::from_millis(200);
 
-/// How often a full or nearly full disk is looked at.
+/// How often a full disk is looked at.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the hub keeps of the store.
@@ -56,9 +55,7 @@ pub(crate) struct Keeper {
     stalled: Vec<(ConnectionId, u64)>,
     /// Holds the reactor's stop until this record is safe.
     hold: Option<(u64, Promise<()>)>,
-    housekeeping: Housekeeping,
-    /// The least octets that shall be free on the disk.
-    disk_limit: u64,
+    pub(super) housekeeping: Housekeeping,
     /// A timer is set, for the disk to be looked at.
     look_set: bool,
 }
@@ -73,7 +70,7 @@ enum Plan {
 }
 
 impl Keeper {
-    pub(crate) fn new(log: Log, disk_limit: u64) -> Keeper {
+    pub(crate) fn new(log: Log) -> Keeper {
         Keeper {
             log: Some(log),
             refused: VecDeque::new(),
@@ -90,7 +87,6 @@ impl Keeper {
             stalled: Vec::new(),
             hold: None,
             housekeeping: Housekeeping::new(),
-            disk_limit,
             look_set: false,
         }
     }
@@ -283,16 +279,10 @@ impl Hub {
         if let Some((_, promise)) = keeper.hold.take_if(|(record, _)| *record <= safe) {
             promise.succeed(());
         }
-        let free = outcome.free_octets;
-        let low = full || free.is_some_and(|free| free < keeper.disk_limit);
-        if full || free.is_some() {
-            if low && !std::mem::replace(&mut keeper.look_set, true) {
-                look_later(shared, reactor);
-            }
-            if low != self.has_alarm(Resource::Disk) {
-                self.set_alarm(Resource::Disk, low, reactor);
-            }
+        if full && !std::mem::replace(&mut keeper.look_set, true) {
+            look_later(shared, reactor);
         }
+        self.set_full(full);
         woken
     }
 

@@ -39,8 +39,6 @@ pub(super) struct Outcome {
     pub(super) answers: Vec<Answer>,
     /// Housekeeping has more to do; `None` if it was not asked.
     pub(super) unfinished: Option<bool>,
-    /// What is free on the disk, if there was housekeeping.
-    pub(super) free_octets: Option<u64>,
     pub(super) result: Result<(), Error>,
 }
 
@@ -68,7 +66,6 @@ impl Work {
             synced: false,
             answers: Vec::new(),
             unfinished: None,
-            free_octets: None,
             result: Ok(()),
         };
         outcome.result = outcome.append(self.sync);
@@ -140,7 +137,6 @@ impl Outcome {
             Ok(more) => self.unfinished = Some(more),
             Err(error) => self.result = Err(error),
         }
-        self.free_octets = Some(self.log.free_octets());
         more
     }
 }
