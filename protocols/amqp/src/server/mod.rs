@@ -165,8 +165,8 @@ impl Server {
 impl Server {
     /// Says that a resource runs low, or does no longer: to be called by whoever watches it. The
     /// server itself raises the alarms, too, beyond [`Config::memory_limit`] and
-    /// [`Config::disk_limit`]; they last until neither has a reason left. Saying the same again changes nothing. Makes the broker if
-    /// it is not there yet, as [`start`](Self::start) does.
+    /// [`Config::disk_limit`]; they last until neither has a reason left. Saying the same again
+    /// changes nothing. Makes the broker if it is not there yet, as [`start`](Self::start) does.
     ///
     /// # Errors
     /// Those of [`start`](Self::start).
