@@ -125,6 +125,15 @@ impl Messages {
         &self.chunks[chunk].slots[slot]
     }
 
+    /// Notes with which ticket the confirm of a message waits, if the message is still there: it
+    /// may be in the store only.
+    pub(crate) fn set_ticket(&mut self, id: MessageId, ticket: u64) {
+        let (chunk, slot) = split(id);
+        if let Some(message) = self.chunks[chunk].slots.get_mut(slot) {
+            message.ticket = ticket; // no harm to a free slot
+        }
+    }
+
     /// Adds a reference.
     #[inline]
     pub(crate) fn retain(&mut self, id: MessageId) {

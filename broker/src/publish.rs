@@ -87,8 +87,8 @@ impl Broker {
             self.enqueue(queue, &stored);
         }
         self.scratch.queues = queues;
-        let must_store = self.journal_message(stored.id);
-        self.confirm(channel, refused, must_store);
+        let kept = self.journal_message(stored.id);
+        self.confirm(channel, refused, stored.id, kept);
         if !self.letters.is_empty() {
             self.finish();
         }
@@ -152,7 +152,7 @@ impl Broker {
             let message = self.messages.insert(publish, ttl, 1);
             self.end_unrouted(channel, message, publish.mandatory);
         }
-        self.confirm(channel, false, false);
+        self.confirm(channel, false, MessageId::NONE, 0);
     }
 
     pub(crate) fn end_unrouted(&mut self, channel: ChannelId, message: MessageId, mandatory: bool) {

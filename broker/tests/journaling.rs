@@ -48,6 +48,78 @@ fn what_a_consumer_without_acknowledgements_has_at_once_is_never_stored() {
     assert_eq!(heard(&mut house, from), [""; 0]);
 }
 
+/// A channel with confirms, and a consumer on another channel for each of the durable queues, which
+/// get what is published to `amq.fanout`.
+fn confirming(queues: &[&str]) -> (House, ChannelId, ChannelId) {
+    let mut house = House::with_store(Config::default());
+    let (publisher, consumer) = (house.channel(1), house.channel(2));
+    house.broker.select_confirm(publisher).expect("a plain channel");
+    for queue in queues {
+        durable(&mut house, publisher, queue, &[("x-dead-letter-exchange", Value::text("x"))]);
+        house.bind(publisher, "amq.fanout", queue, "");
+        house.consume(consumer, queue, queue);
+    }
+    house.settle();
+    (house, publisher, consumer)
+}
+
+#[test]
+fn a_confirm_need_not_wait_for_the_store_once_consumers_are_done_with_the_message_everywhere() {
+    let (mut house, publisher, consumer) = confirming(&["a", "b"]);
+    house.declare(publisher, "transient");
+    house.bind(publisher, "amq.fanout", "transient", "");
+    let from = house.journaled();
+    for body in ["1", "2"] {
+        let to_all = ("amq.fanout", "", body);
+        house.publish_with(publisher, to_all, Props::default(), persistent).expect("published");
+    }
+    let delivered = ["deliver a 1 1", "deliver b 2 1", "deliver a 3 2", "deliver b 4 2"];
+    assert_eq!(house.drain(), delivered.map(|it| format!("c2/1 {it}")));
+    for tag in [1, 3, 4] {
+        house.ack(consumer, tag);
+        assert_eq!(house.drain(), [""; 0], "the first is not done with, and the second behind it");
+    }
+    house.ack(consumer, 2);
+    assert_eq!(house.drain(), ["c1/1 ack 2 multiple"], "nothing has been stored");
+    // All of it is stored in its order, and confirmed but once.
+    let heard = heard(&mut house, from);
+    let expected = ["lease 0@257", "lease 1@257", "message 0@0 1@0", "message 0@1 1@1"];
+    assert_eq!(heard[..4], expected);
+    assert_eq!(house.settle(), [""; 0]);
+}
+
+#[test]
+fn what_a_consumer_takes_for_good_is_done_with() {
+    let (mut house, publisher, _) = confirming(&[]);
+    let connection = house.connection(3);
+    let consumer = house.broker.open_channel(connection, 1).expect("not open");
+    durable(&mut house, publisher, "q", &[]);
+    send(&mut house, publisher, "q", "1");
+    house.consume_with(consumer, "q", "t", "no-ack", &Table::new()).expect("consuming");
+    assert_eq!(house.settle(), ["c1/1 ack 1", "c3/1 deliver t 1 1"]);
+    // What follows is within the lease of the first, and has to wait until there is room.
+    house.broker.set_flow(connection, false);
+    send(&mut house, publisher, "q", "2");
+    assert_eq!(house.drain(), [""; 0]);
+    house.broker.set_flow(connection, true);
+    assert_eq!(house.drain(), ["c3/1 deliver t 2 2", "c1/1 ack 2"]);
+}
+
+#[test]
+fn the_confirm_of_a_message_that_was_given_back_rejected_or_purged_waits() {
+    let (mut house, publisher, consumer) = confirming(&["q"]);
+    send(&mut house, publisher, "q", "1");
+    assert_eq!(house.drain(), ["c2/1 deliver q 1 1"]);
+    house.broker.reject(consumer, 1, true).expect("outstanding");
+    assert_eq!(house.drain(), ["c2/1 deliver q 2 1 again"]);
+    house.broker.reject(consumer, 2, false).expect("outstanding");
+    house.broker.cancel(consumer, b"q").expect("consuming");
+    send(&mut house, publisher, "q", "2");
+    house.broker.purge_queue(publisher, b"q").expect("purged");
+    assert_eq!(house.drain(), [""; 0]);
+    assert_eq!(house.settle(), ["c1/1 ack 2 multiple"]);
+}
+
 #[test]
 fn what_is_dropped_before_it_was_journaled_never_is() {
     let mut house = House::with_store(Config::default());

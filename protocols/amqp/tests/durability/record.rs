@@ -71,6 +71,8 @@ struct Transaction {
 pub(crate) struct Counts {
     pub(crate) published: u64,
     pub(crate) confirmed: u64,
+    /// Confirmed since they had been acknowledged, stored or not.
+    pub(crate) done_with: u64,
     pub(crate) sighted: u64,
     pub(crate) survived: u64,
     pub(crate) redelivered: u64,
@@ -86,6 +88,7 @@ impl Counts {
     pub(crate) fn add(&mut self, more: &Counts) {
         self.published += more.published;
         self.confirmed += more.confirmed;
+        self.done_with += more.done_with;
         self.sighted += more.sighted;
         self.survived += more.survived;
         self.redelivered += more.redelivered;
@@ -183,13 +186,18 @@ impl Record {
         self.certain(number);
     }
 
-    /// Whether a confirm of this message waits for the store.
-    pub(crate) fn is_stored(&self, number: usize) -> bool {
-        let stored = |&copy: &CopyId| {
+    /// Whether a confirm of this message, which has come now, can only have waited for the store:
+    /// nobody has acknowledged it in one of the queues that keep it.
+    pub(crate) fn was_stored(&mut self, number: usize) -> bool {
+        let kept = |&copy: &CopyId| {
             let copy = &self.copies[copy];
-            !copy.transient && !QUEUES[copy.queue].no_ack
+            !copy.transient && !QUEUES[copy.queue].no_ack && copy.gone == Gone::No
         };
-        self.messages[number].copies.iter().any(stored)
+        let copies = &self.messages[number].copies;
+        let was_stored = copies.iter().any(kept);
+        let is_kept = copies.iter().any(|&copy| !self.copies[copy].transient);
+        self.counts.done_with += u64::from(!was_stored && is_kept);
+        was_stored
     }
 
     /// A message must be there from now on, with all of its transaction.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_amqp::codec::method::{basic, confirm, exchange, queue, tx};
 use ropewalk_amqp::codec::{BasicProperties, Method, ShortStr};
-use ropewalk_amqp::server::{Config, Opened, Server};
+use ropewalk_amqp::server::{Config, Opened, Resource, Server};
 use ropewalk_amqp::store::simulation::SimulatedDisk;
 use ropewalk_reactor::Simulation;
 
@@ -161,6 +161,38 @@ fn a_confirm_and_the_answer_to_a_declaration_wait_for_the_sync() {
 }
 
 #[test]
+fn what_a_full_disk_has_refused_is_confirmed_once_a_consumer_has_acknowledged_it() {
+    let disk = SimulatedDisk::new(9);
+    let (mut world, _) = start_with(&disk, Config::default().disk_limit(0));
+    let mut publisher = confirming(&mut world);
+    declare(&mut world, &mut publisher, "q", 0);
+    let mut consumer = world.open();
+    consumer.consume(&mut world, "q", "c", false);
+    settle(&mut world);
+    disk.set_capacity(disk.used());
+    let body = "x".repeat(1 << 20);
+    let refused = (1..100).find(|_| {
+        publisher.raw(&mut world, &persistent("q", &body));
+        settle(&mut world);
+        assert!(consumer.delivery(&mut world).is_some(), "it is handed out, stored or not");
+        publisher.next_now().is_none()
+    });
+    let refused = refused.expect("a full disk takes no more");
+    consumer.ack(&mut world, refused);
+    settle(&mut world);
+    let ack = basic::Ack { delivery_tag: refused, multiple: false };
+    publisher.expect(&mut world, 1, ack);
+    assert!(world.server.has_alarm(Resource::Disk), "there was still no room for it");
+    // It is confirmed but once.
+    disk.set_capacity(u64::MAX);
+    world.simulation.run_for(Duration::from_secs(10));
+    assert!(!world.server.has_alarm(Resource::Disk));
+    while let Some(seen) = publisher.next_now() {
+        assert!(!matches!(seen, Seen::Method(1, ..)), "{seen:?}");
+    }
+}
+
+#[test]
 fn everything_durable_comes_back_and_nothing_else() {
     let disk = SimulatedDisk::new(4);
     let (mut world, _) = start(&disk);
@@ -286,7 +318,7 @@ fn a_full_disk_blocks_publishers_until_there_is_room_and_loses_nothing() {
     disk.set_capacity(disk.used());
     let body = "x".repeat(1 << 20);
     let mut sent = 0_u64;
-    while !world.server.has_alarm(ropewalk_amqp::server::Resource::Disk) {
+    while !world.server.has_alarm(Resource::Disk) {
         client.raw(&mut world, &persistent("q", &body));
         sent += 1;
         assert!(sent < 200, "a full disk is noticed");
@@ -303,7 +335,7 @@ fn a_full_disk_blocks_publishers_until_there_is_room_and_loses_nothing() {
     assert!(got > 0, "consumers go on");
     disk.set_capacity(u64::MAX);
     world.simulation.run_for(Duration::from_secs(10));
-    assert!(!world.server.has_alarm(ropewalk_amqp::server::Resource::Disk));
+    assert!(!world.server.has_alarm(Resource::Disk));
     client.raw(&mut world, &persistent("q", "the last"));
     settle(&mut world);
     let mut confirmed = 0;
