@@ -94,8 +94,8 @@ struct Ticket {
 enum Waits {
     /// The confirm of a publish, of which so many queues keep the message.
     Confirm(ChannelId, u64, u32),
-    /// Deliveries of a queue below a position.
-    Lease(QueueId, Position),
+    /// Deliveries of a queue below a position, and dead letters in it below another.
+    Lease(QueueId, Position, Position),
 }
 
 /// What waits for the store, oldest first.
@@ -111,9 +111,9 @@ impl Tickets {
         self.waiting.push_back(Ticket { number: self.last, waits });
     }
 
-    /// A queue waits for a lease up to `end`.
-    pub(crate) fn lease(&mut self, queue: QueueId, end: Position) {
-        self.push(Waits::Lease(queue, end));
+    /// A queue waits for a lease up to `end`. Messages from `since` on are journaled after it.
+    pub(crate) fn lease(&mut self, queue: QueueId, end: Position, since: Position) {
+        self.push(Waits::Lease(queue, end, since));
     }
 
     /// What waits with this number, if it still does.
@@ -151,7 +151,9 @@ impl Broker {
             let Some(ticket) = self.tickets.waiting.pop_front() else { return };
             match ticket.waits {
                 Waits::Confirm(channel, publish, _) => self.resolve(channel, publish),
-                Waits::Lease(queue, end) => self.lease_stored(queue, end),
+                Waits::Lease(queue, end, since) => {
+                    self.lease_stored(queue, end, since);
+                }
             }
         }
     }
@@ -161,11 +163,14 @@ impl Broker {
     /// what waits.
     pub fn leases_stored(&mut self, ticket: u64) {
         for waiting in std::mem::take(&mut self.tickets.waiting) {
-            match waiting.waits {
-                Waits::Lease(queue, end) if waiting.number <= ticket => {
-                    self.lease_stored(queue, end);
+            let waits_on = match waiting.waits {
+                Waits::Lease(queue, end, _) if waiting.number <= ticket => {
+                    self.lease_stored(queue, end, 0)
                 }
-                _ => self.tickets.waiting.push_back(waiting),
+                _ => true,
+            };
+            if waits_on {
+                self.tickets.waiting.push_back(waiting);
             }
         }
     }

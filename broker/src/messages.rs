@@ -30,6 +30,8 @@ pub(crate) struct Stored {
     pub(crate) bytes: u64,
     /// The message's own time to live in milliseconds.
     pub(crate) ttl: Option<u64>,
+    /// It is a dead letter, and the store has the message that died.
+    pub(crate) is_letter: bool,
 }
 
 /// Messages a chunk: 1,024 of 64 bytes are 64 KiB, so a backlog grows without moving anything.
@@ -116,6 +118,7 @@ impl Messages {
             persistent: message.persistent(),
             bytes: message.body().len() as u64,
             ttl: message.ttl(),
+            is_letter: false,
         }
     }
 

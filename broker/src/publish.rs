@@ -76,6 +76,7 @@ impl Broker {
             persistent: publish.properties.persistent,
             bytes: publish.body.as_slice().len() as u64,
             ttl,
+            is_letter: false,
         };
         let mut refused = false;
         for &queue in &queues {
@@ -116,7 +117,8 @@ impl Broker {
         if keeps {
             entry.returns = entry.returns.stored();
         }
-        if may_be_given && (has_settings || room) {
+        let is_held = keeps && stored.is_letter && self.hold_letter(queue, position, expires);
+        if may_be_given && !is_held && (has_settings || room) {
             match self.feed(queue, entry, stored.bytes) {
                 Fed::Nobody => {}
                 Fed::Held if keeps => {

@@ -169,6 +169,70 @@ fn a_dead_letter_ends_after_its_copy() {
     assert_eq!(heard(&mut house, from), expected);
 }
 
+/// A queue `q` whose dead go to `dead`, which has these arguments and a consumer who waits; `q` has
+/// messages 1 to 3 in the hands of the channel given first.
+fn dying(arguments: &[(&str, Value)]) -> (House, ChannelId, ChannelId) {
+    let mut house = House::with_store(Config::default());
+    let (channel, consumer) = (house.channel(1), house.channel(2));
+    let dead_letters = [
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ];
+    durable(&mut house, channel, "q", &dead_letters);
+    durable(&mut house, channel, "dead", arguments);
+    house.consume(consumer, "dead", "t");
+    house.consume(channel, "q", "q");
+    (1..=3).for_each(|body| send(&mut house, channel, "q", &body.to_string()));
+    assert_eq!(house.settle().len(), 3);
+    (house, channel, consumer)
+}
+
+#[test]
+fn a_dead_letter_goes_out_once_it_is_stored_and_so_the_end_of_what_died() {
+    let (mut house, channel, _) = dying(&[]);
+    let from = house.journaled();
+    house.broker.reject(channel, 1, false).expect("outstanding");
+    assert_eq!(house.drain(), [""; 0], "after a power cut it would die anew");
+    assert_eq!(heard(&mut house, from), ["message 1@0", "end 0@0", "lease 1@257"]);
+    let first = house.broker.last_ticket();
+    // The lease reaches far enough for the next one, too; but that is not stored with it.
+    house.broker.reject(channel, 2, false).expect("outstanding");
+    send(&mut house, channel, "dead", "a new one, in its turn");
+    house.broker.stored(first);
+    assert_eq!(house.drain(), ["c2/1 deliver t 1 1"]);
+    let second = house.broker.last_ticket();
+    assert!(second > first);
+    // On a full disk leases go before messages, and say nothing of them.
+    house.broker.leases_stored(second);
+    assert_eq!(house.drain(), [""; 0]);
+    house.broker.stored(second);
+    assert_eq!(house.drain(), ["c2/1 deliver t 2 2", "c2/1 deliver t 3 a new one, in its turn"]);
+    send(&mut house, channel, "dead", "nothing is held any more");
+    assert_eq!(house.drain().len(), 1);
+}
+
+#[test]
+fn a_dead_letter_that_was_stored_while_nobody_waited_takes_one_lease_more() {
+    let (mut house, channel, consumer) = dying(&[]);
+    house.broker.cancel(consumer, b"t").expect("consuming");
+    house.broker.nack(channel, 3, true, false).expect("outstanding");
+    house.settle();
+    let from = house.journaled();
+    house.consume(consumer, "dead", "t");
+    assert_eq!(house.drain(), [""; 0]);
+    assert_eq!(heard(&mut house, from), ["lease 1@257"]);
+    assert_eq!(house.settle().len(), 3);
+}
+
+#[test]
+fn a_queue_with_a_limit_hands_a_dead_letter_out_at_once() {
+    for limit in ["x-max-length", "x-max-length-bytes", "x-message-ttl"] {
+        let (mut house, channel, _) = dying(&[(limit, Value::I32(0))]);
+        house.broker.nack(channel, 3, true, false).expect("outstanding");
+        assert_eq!(house.drain().len(), 3, "{limit}: what would wait would be dropped");
+    }
+}
+
 #[test]
 fn a_stored_message_goes_out_below_a_stored_lease_and_a_new_one_at_once() {
     let mut house = House::with_store(small());

@@ -53,8 +53,8 @@ struct Copy {
     holder: Option<u64>,
     /// It was seen in its queue.
     seen: bool,
-    /// In which life it was last seen in [`DEAD`], if that was after it was last seen before.
-    dead: Option<u32>,
+    /// It was seen in [`DEAD`].
+    is_dead: bool,
 }
 
 /// What is committed together.
@@ -162,7 +162,7 @@ impl Record {
                 moves,
                 holder: None,
                 seen: false,
-                dead: None,
+                is_dead: false,
             });
         }
         let life = self.life;
@@ -276,15 +276,13 @@ impl Record {
         assert!(holder.is_none(), "m{number} came from {name}, but {holder:?} holds it");
         if queue == origin {
             assert!(!copy.seen || redelivered, "m{number} was seen in {name}, and is not marked");
-            (copy.seen, copy.dead) = (true, None);
+            assert!(!copy.is_dead, "m{number} was seen dead, and is in {name} again");
+            copy.seen = true;
         } else {
-            // After a power cut it may have died anew, which makes it another message.
-            let seen = copy.dead == Some(life);
-            assert!(!seen || redelivered, "m{number} was seen in {name}, and is not marked");
-            if copy.dead.is_none() {
-                self.counts.died += 1;
-            }
-            copy.dead = Some(life);
+            let is_new = !copy.is_dead;
+            assert!(is_new || redelivered, "m{number} was seen in {name}, and is not marked");
+            self.counts.died += u64::from(is_new);
+            copy.is_dead = true;
         }
         if sighting.no_ack {
             copy.gone = Gone::Heard;
@@ -323,7 +321,7 @@ impl Record {
     pub(crate) fn acked(&mut self, id: CopyId, rejected: bool) -> bool {
         let copy = &mut self.copies[id];
         copy.holder = None;
-        let moves = rejected && QUEUES[copy.queue].dead_letters && copy.dead.is_none();
+        let moves = rejected && QUEUES[copy.queue].dead_letters && !copy.is_dead;
         if moves {
             copy.moves = true;
         } else {
