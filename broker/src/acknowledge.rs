@@ -98,7 +98,7 @@ impl Broker {
             self.queues[queue].unacked += 1;
             state.unacked.push(Unacked { tag, entry, queue, consumer: None });
         } else {
-            self.end_stored(queue, &entry);
+            self.end_acknowledged(queue, &entry);
         }
         self.hold(entry.message);
         // What has expired behind it is not among those that are left.
@@ -188,7 +188,7 @@ impl Broker {
         self.settle(channel, &unacked);
         match fate {
             Fate::Acknowledged => {
-                self.end_stored(unacked.queue, &unacked.entry);
+                self.end_acknowledged(unacked.queue, &unacked.entry);
                 self.messages.release(unacked.entry.message);
             }
             Fate::Requeued => self.requeue(unacked),

@@ -1,8 +1,8 @@
 //! Publisher confirms: numbers from 1 on, in order, as few as may be.
 //!
 //! A publish is confirmed when all its queues have it, or, if it was journaled as persistent,
-//! when the store has it. Runs of confirms leave as one `multiple`; one that waits holds back
-//! those behind it.
+//! when the store has it, or when consumers have acknowledged it in all queues that keep it. Runs
+//! of confirms leave as one `multiple`; one that waits holds back those behind it.
 
 use std::collections::VecDeque;
 
@@ -11,6 +11,7 @@ use crate::channel::Mode;
 use crate::error::{Result, precondition_failed};
 use crate::ids::{ChannelId, QueueId};
 use crate::journal::Position;
+use crate::messages::MessageId;
 
 /// The confirms of one channel.
 #[derive(Default)]
@@ -91,10 +92,10 @@ struct Ticket {
 }
 
 enum Waits {
-    /// The confirm of a publish.
-    Confirm(ChannelId, u64),
-    /// Deliveries of a queue below a position.
-    Lease(QueueId, Position),
+    /// The confirm of a publish, of which so many queues keep the message.
+    Confirm(ChannelId, u64, u32),
+    /// Deliveries of a queue below a position, and dead letters in it below another.
+    Lease(QueueId, Position, Position),
 }
 
 /// What waits for the store, oldest first.
@@ -110,9 +111,15 @@ impl Tickets {
         self.waiting.push_back(Ticket { number: self.last, waits });
     }
 
-    /// A queue waits for a lease up to `end`.
-    pub(crate) fn lease(&mut self, queue: QueueId, end: Position) {
-        self.push(Waits::Lease(queue, end));
+    /// A queue waits for a lease up to `end`. Messages from `since` on are journaled after it.
+    pub(crate) fn lease(&mut self, queue: QueueId, end: Position, since: Position) {
+        self.push(Waits::Lease(queue, end, since));
+    }
+
+    /// What waits with this number, if it still does.
+    fn waiting(&mut self, number: u64) -> Option<&mut Waits> {
+        let at = self.waiting.binary_search_by_key(&number, |ticket| ticket.number).ok()?;
+        self.waiting.get_mut(at).map(|ticket| &mut ticket.waits)
     }
 }
 
@@ -143,8 +150,10 @@ impl Broker {
         while self.tickets.waiting.front().is_some_and(|first| first.number <= ticket) {
             let Some(ticket) = self.tickets.waiting.pop_front() else { return };
             match ticket.waits {
-                Waits::Confirm(channel, publish) => self.resolve(channel, publish),
-                Waits::Lease(queue, end) => self.lease_stored(queue, end),
+                Waits::Confirm(channel, publish, _) => self.resolve(channel, publish),
+                Waits::Lease(queue, end, since) => {
+                    self.lease_stored(queue, end, since);
+                }
             }
         }
     }
@@ -154,15 +163,36 @@ impl Broker {
     /// what waits.
     pub fn leases_stored(&mut self, ticket: u64) {
         for waiting in std::mem::take(&mut self.tickets.waiting) {
-            match waiting.waits {
-                Waits::Lease(queue, end) if waiting.number <= ticket => {
-                    self.lease_stored(queue, end);
+            let waits_on = match waiting.waits {
+                Waits::Lease(queue, end, _) if waiting.number <= ticket => {
+                    self.lease_stored(queue, end, 0)
                 }
-                _ => self.tickets.waiting.push_back(waiting),
+                _ => true,
+            };
+            if waits_on {
+                self.tickets.waiting.push_back(waiting);
             }
         }
     }
 
+    /// A consumer has acknowledged a message in one of the queues that keep it. Once all of them
+    /// are done with it there is nothing that the store could lose: its confirm need not wait.
+    pub(crate) fn acknowledged_stored(&mut self, message: MessageId) {
+        let ticket = self.messages.get(message).ticket;
+        if ticket == 0 {
+            return;
+        }
+        let Some(Waits::Confirm(channel, publish, queues)) = self.tickets.waiting(ticket) else {
+            return;
+        };
+        *queues = queues.saturating_sub(1);
+        let (channel, publish, queues) = (*channel, *publish, *queues);
+        if queues == 0 {
+            self.resolve(channel, publish);
+        }
+    }
+
+    /// A publish is taken over; it does no harm to say so twice.
     fn resolve(&mut self, channel: ChannelId, publish: u64) {
         if let Some(state) = self.channels.get_mut(channel)
             && let Mode::Confirm(confirms) = &mut state.mode
@@ -172,12 +202,19 @@ impl Broker {
         }
     }
 
-    /// Numbers a publish on a channel with confirms; `must_store` if its confirm shall wait.
+    /// Numbers a publish on a channel with confirms. If so many queues keep the message, and that is
+    /// not none, its confirm waits.
     #[inline]
-    pub(crate) fn confirm(&mut self, channel: ChannelId, refused: bool, must_store: bool) {
+    pub(crate) fn confirm(
+        &mut self,
+        channel: ChannelId,
+        refused: bool,
+        message: MessageId,
+        queues: u32,
+    ) {
         let Some(state) = self.channels.get_mut(channel) else { return };
         let Mode::Confirm(confirms) = &mut state.mode else { return };
-        let wait = must_store && !refused;
+        let wait = queues > 0 && !refused;
         let fate = match (refused, wait) {
             (true, _) => Fate::Refused,
             (_, true) => Fate::Waiting,
@@ -185,7 +222,8 @@ impl Broker {
         };
         let publish = confirms.push(fate);
         if wait {
-            self.tickets.push(Waits::Confirm(channel, publish));
+            self.tickets.push(Waits::Confirm(channel, publish, queues));
+            self.messages.set_ticket(message, self.tickets.last);
         }
         list(&mut self.outbox.confirming, channel, confirms);
     }

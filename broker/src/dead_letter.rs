@@ -9,6 +9,7 @@ use crate::broker::Broker;
 use crate::copies::copies;
 use crate::ids::{ExchangeId, QueueId};
 use crate::message::{Body, Properties, Publish, SHARED_BODY};
+use crate::messages::Stored;
 use crate::names::Name;
 use crate::routing::LazyHeaders;
 use crate::seams::PropertyEdit;
@@ -152,7 +153,8 @@ impl Broker {
             return;
         }
         let message = self.messages.insert(&publish, None, targets.len() as u32);
-        let stored = self.messages.stored(message);
+        let is_letter = letter.entry.returns.is_stored();
+        let stored = Stored { is_letter, ..self.messages.stored(message) };
         for queue in targets {
             // Nobody waits for a confirm of it: what a full queue refuses is gone.
             match self.refuses(queue, &stored) {

@@ -85,7 +85,7 @@ impl Broker {
             let stored = self.messages.stored(entry.message);
             match self.feed(queue, entry, stored.bytes) {
                 Fed::Held => {}
-                Fed::Sent => self.end_stored(queue, &entry),
+                Fed::Sent => self.end_acknowledged(queue, &entry),
                 Fed::Nobody => {
                     let state = &mut self.queues[queue];
                     let priority = state.level_of(stored.priority);

@@ -87,8 +87,8 @@ pub struct Reference {
 pub(crate) struct Storing {
     /// Where the message at hand is to be kept, until it is journaled.
     pub(crate) pending: Vec<Reference>,
-    /// Whether any of those is in a durable queue.
-    pub(crate) pending_durable: bool,
+    /// How many of those are in durable queues.
+    pub(crate) pending_durable: u32,
     /// References that go once the message at hand is journaled: of queues that paged it out.
     pub(crate) paged_out: u32,
     /// Queues that want a load, each once.
@@ -156,25 +156,27 @@ impl Broker {
         let number = self.number_of(queue);
         let expires = self.wall_clock_of(entry.expires);
         self.storing.pending.push(Reference { queue: number, position: entry.position, expires });
-        self.storing.pending_durable |= self.queues[queue].durable;
+        self.storing.pending_durable += u32::from(self.queues[queue].durable);
     }
 
-    /// Journals the message at hand if it is to be kept anywhere; true if a restart must find it.
+    /// Journals the message at hand if it is to be kept anywhere; gives in how many queues a restart
+    /// must find it.
     #[inline]
-    pub(crate) fn journal_message(&mut self, id: MessageId) -> bool {
-        !self.storing.pending.is_empty() && self.journal_pending(id)
+    pub(crate) fn journal_message(&mut self, id: MessageId) -> u32 {
+        if self.storing.pending.is_empty() { 0 } else { self.journal_pending(id) }
     }
 
     #[inline(never)]
-    fn journal_pending(&mut self, id: MessageId) -> bool {
+    fn journal_pending(&mut self, id: MessageId) -> u32 {
         let Broker { journal, storing, messages, .. } = self;
         let message = messages.get(id);
-        let persistent = message.persistent() && storing.pending_durable;
+        let durable = std::mem::take(&mut storing.pending_durable);
+        let kept = if message.persistent() { durable } else { 0 };
         let header = Header::of(message);
         if let Some(journal) = journal {
             journal.message(&JournaledMessage {
                 references: &storing.pending,
-                persistent,
+                persistent: kept > 0,
                 body: message.body().len() as u64,
                 parts: [
                     header.bytes(),
@@ -184,11 +186,19 @@ impl Broker {
             });
         }
         storing.pending.clear();
-        storing.pending_durable = false;
         for _ in 0..std::mem::take(&mut storing.paged_out) {
             messages.release(id);
         }
-        persistent
+        kept
+    }
+
+    /// A consumer has acknowledged an entry, or does so by taking it.
+    #[inline]
+    pub(crate) fn end_acknowledged(&mut self, queue: QueueId, entry: &Entry) {
+        if entry.returns.is_stored() {
+            self.journal_end(queue, entry.position);
+            self.acknowledged_stored(entry.message);
+        }
     }
 
     /// The life of an entry ends, and so what the store keeps of it.
@@ -202,13 +212,13 @@ impl Broker {
     #[inline(never)]
     fn journal_end(&mut self, queue: QueueId, position: Position) {
         let Broker { queues, journal, storing, .. } = self;
-        let store = queues.get(queue).and_then(|state| state.store.as_ref());
-        let Some(number) = store.and_then(|store| store.number) else { return };
+        let Some(state) = queues.get(queue) else { return };
+        let Some(number) = state.store.as_ref().and_then(|store| store.number) else { return };
         // One that goes before it was journaled never gets there.
         let here = |it: &Reference| (it.queue, it.position) == (number, position);
         if let Some(at) = storing.pending.iter().rposition(here) {
             storing.pending.remove(at);
-            storing.pending_durable &= !storing.pending.is_empty();
+            storing.pending_durable -= u32::from(state.durable);
         } else if let Some(journal) = journal {
             journal.acknowledged(number, position, position);
         }

@@ -4,7 +4,11 @@
 //! a position may have been handed out; a message that was stored goes out only below a lease
 //! that is stored as well. One that was just published need not wait: its lease stands before it
 //! in the journal, so that if the lease is lost, so is the message.
+//!
+//! A dead letter must wait, though: if it is lost, the message that died is not, and will die
+//! anew, as another message. So it goes out once a lease is stored that was journaled after it.
 
+use crate::arguments::Settings;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::ids::QueueId;
@@ -19,6 +23,10 @@ pub(crate) struct Lease {
     stored: Position,
     /// Messages from here on were journaled after the newest lease: they need not wait for it.
     since: Position,
+    /// Messages below were journaled before a lease that is stored: so they are stored as well.
+    safe: Position,
+    /// Dead letters that must be stored before they go out are below this.
+    letters: Position,
     /// All below may have been handed out before the broker was restored.
     restored: Position,
     /// How far the next lease goes; 0 before the first.
@@ -30,7 +38,7 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn restored(end: Position, next_position: Position) -> Lease {
         let since = next_position.max(end);
-        Lease { end, stored: end, since, restored: end, ..Lease::default() }
+        Lease { end, stored: end, since, safe: since, restored: end, ..Lease::default() }
     }
 
     /// Whether the message of this position may have been handed out in an earlier life.
@@ -40,12 +48,24 @@ impl Lease {
 
     #[inline]
     fn covers(&self, position: Position) -> bool {
-        position < self.stored || (self.since <= position && position < self.end)
+        let is_leased = position < self.stored || (self.since <= position && position < self.end);
+        is_leased && !self.holds(position)
+    }
+
+    /// Whether this may be a dead letter that is not stored. All between two of them count as such.
+    #[inline]
+    fn holds(&self, position: Position) -> bool {
+        self.safe <= position && position < self.letters
+    }
+
+    /// Whether there are dead letters that are not stored.
+    pub(crate) fn has_letters(&self) -> bool {
+        self.safe < self.letters
     }
 
     /// Leases `position` and those after it.
     fn extend(&mut self, position: Position, since: Position) -> Position {
-        self.end = position + 1 + self.ahead;
+        self.end = self.end.max(position + 1 + self.ahead);
         self.since = since;
         self.end
     }
@@ -64,6 +84,23 @@ impl Broker {
         store.lease.ahead = ahead;
         let end = store.lease.extend(position, position);
         self.journal_lease(queue, end);
+    }
+
+    /// A dead letter whose original is stored gets this position: it must wait until it is stored,
+    /// too, unless the queue has no room for what waits. Then false.
+    #[inline(never)]
+    pub(crate) fn hold_letter(&mut self, queue: QueueId, position: Position, expires: u64) -> bool {
+        let now = self.now;
+        let state = &mut self.queues[queue];
+        let is_limited = |settings: &Settings| {
+            settings.max_length.is_some() || settings.max_length_bytes.is_some()
+        };
+        let Some(store) = &mut state.store else { return false };
+        if expires <= now || state.settings.as_deref().is_some_and(is_limited) {
+            return false;
+        }
+        store.lease.letters = position + 1;
+        true
     }
 
     /// Whether the message that goes next must wait for the store: until it is loaded, or a lease
@@ -95,20 +132,26 @@ impl Broker {
 
     fn journal_lease(&mut self, queue: QueueId, end: Position) {
         let number = self.number_of(queue);
+        let since = self.queues[queue].store.as_ref().map_or(0, |store| store.lease.since);
         if let Some(journal) = &mut self.journal {
             journal.leased(number, end);
-            self.tickets.lease(queue, end);
+            self.tickets.lease(queue, end, since);
         }
     }
 
-    /// A lease is stored: what waited for it goes out.
-    pub(crate) fn lease_stored(&mut self, queue: QueueId, end: Position) {
+    /// A lease is stored, and with it all messages below `safe`: what waited for it goes out. Whether
+    /// there are dead letters that wait for more.
+    pub(crate) fn lease_stored(&mut self, queue: QueueId, end: Position, safe: Position) -> bool {
         let Some(store) = self.queues.get_mut(queue).and_then(|state| state.store.as_mut()) else {
-            return;
+            return false;
         };
-        store.lease.stored = store.lease.stored.max(end);
-        store.lease.waits = false;
+        let lease = &mut store.lease;
+        lease.stored = lease.stored.max(end);
+        lease.safe = lease.safe.max(safe);
+        lease.waits = false;
+        let has_letters = lease.has_letters();
         self.schedule(queue);
+        has_letters
     }
 
     /// Journals exactly which messages were handed out, in place of the leases, so that after
@@ -143,7 +186,9 @@ impl Lease {
     fn renew(&mut self, position: Position, next: Position, config: &Config) -> Option<Position> {
         let left = self.end.saturating_sub(position);
         if left > self.ahead / 2 || (left > 0 && self.end >= next) {
-            return None;
+            // It reaches far enough, but for a dead letter that was journaled after it.
+            let is_news = self.holds(position) && self.since <= position;
+            return is_news.then(|| self.extend(position, next));
         }
         self.ahead = match self.ahead {
             0 => config.lease,

@@ -96,6 +96,8 @@ pub struct Message {
     ttl: u64,
     /// How many queue entries, unacknowledged deliveries and outbox events hold it.
     pub(crate) references: u32,
+    /// The ticket with which its confirm waits for the store; 0 if it never did.
+    pub(crate) ticket: u64,
 }
 
 const PERSISTENT: u8 = 1;
@@ -208,6 +210,7 @@ impl Message {
         self.flags = if publish.properties.persistent { PERSISTENT } else { 0 }
             | if publish.properties.has_headers { HEADERS } else { 0 };
         self.ttl = ttl.unwrap_or(u64::MAX);
+        self.ticket = 0;
     }
 
     /// Empties the slot, and keeps its buffer if it may and the buffer is small.

@@ -30,6 +30,8 @@ pub(crate) struct Stored {
     pub(crate) bytes: u64,
     /// The message's own time to live in milliseconds.
     pub(crate) ttl: Option<u64>,
+    /// It is a dead letter, and the store has the message that died.
+    pub(crate) is_letter: bool,
 }
 
 /// Messages a chunk: 1,024 of 64 bytes are 64 KiB, so a backlog grows without moving anything.
@@ -116,6 +118,7 @@ impl Messages {
             persistent: message.persistent(),
             bytes: message.body().len() as u64,
             ttl: message.ttl(),
+            is_letter: false,
         }
     }
 
@@ -123,6 +126,15 @@ impl Messages {
     pub(crate) fn get(&self, id: MessageId) -> &Message {
         let (chunk, slot) = split(id);
         &self.chunks[chunk].slots[slot]
+    }
+
+    /// Notes with which ticket the confirm of a message waits, if the message is still there: it
+    /// may be in the store only.
+    pub(crate) fn set_ticket(&mut self, id: MessageId, ticket: u64) {
+        let (chunk, slot) = split(id);
+        if let Some(message) = self.chunks[chunk].slots.get_mut(slot) {
+            message.ticket = ticket; // no harm to a free slot
+        }
     }
 
     /// Adds a reference.

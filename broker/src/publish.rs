@@ -76,6 +76,7 @@ impl Broker {
             persistent: publish.properties.persistent,
             bytes: publish.body.as_slice().len() as u64,
             ttl,
+            is_letter: false,
         };
         let mut refused = false;
         for &queue in &queues {
@@ -87,8 +88,8 @@ impl Broker {
             self.enqueue(queue, &stored);
         }
         self.scratch.queues = queues;
-        let must_store = self.journal_message(stored.id);
-        self.confirm(channel, refused, must_store);
+        let kept = self.journal_message(stored.id);
+        self.confirm(channel, refused, stored.id, kept);
         if !self.letters.is_empty() {
             self.finish();
         }
@@ -116,7 +117,8 @@ impl Broker {
         if keeps {
             entry.returns = entry.returns.stored();
         }
-        if may_be_given && (has_settings || room) {
+        let is_held = keeps && stored.is_letter && self.hold_letter(queue, position, expires);
+        if may_be_given && !is_held && (has_settings || room) {
             match self.feed(queue, entry, stored.bytes) {
                 Fed::Nobody => {}
                 Fed::Held if keeps => {
@@ -152,7 +154,7 @@ impl Broker {
             let message = self.messages.insert(publish, ttl, 1);
             self.end_unrouted(channel, message, publish.mandatory);
         }
-        self.confirm(channel, false, false);
+        self.confirm(channel, false, MessageId::NONE, 0);
     }
 
     pub(crate) fn end_unrouted(&mut self, channel: ChannelId, message: MessageId, mandatory: bool) {

@@ -48,6 +48,78 @@ fn what_a_consumer_without_acknowledgements_has_at_once_is_never_stored() {
     assert_eq!(heard(&mut house, from), [""; 0]);
 }
 
+/// A channel with confirms, and a consumer on another channel for each of the durable queues, which
+/// get what is published to `amq.fanout`.
+fn confirming(queues: &[&str]) -> (House, ChannelId, ChannelId) {
+    let mut house = House::with_store(Config::default());
+    let (publisher, consumer) = (house.channel(1), house.channel(2));
+    house.broker.select_confirm(publisher).expect("a plain channel");
+    for queue in queues {
+        durable(&mut house, publisher, queue, &[("x-dead-letter-exchange", Value::text("x"))]);
+        house.bind(publisher, "amq.fanout", queue, "");
+        house.consume(consumer, queue, queue);
+    }
+    house.settle();
+    (house, publisher, consumer)
+}
+
+#[test]
+fn a_confirm_need_not_wait_for_the_store_once_consumers_are_done_with_the_message_everywhere() {
+    let (mut house, publisher, consumer) = confirming(&["a", "b"]);
+    house.declare(publisher, "transient");
+    house.bind(publisher, "amq.fanout", "transient", "");
+    let from = house.journaled();
+    for body in ["1", "2"] {
+        let to_all = ("amq.fanout", "", body);
+        house.publish_with(publisher, to_all, Props::default(), persistent).expect("published");
+    }
+    let delivered = ["deliver a 1 1", "deliver b 2 1", "deliver a 3 2", "deliver b 4 2"];
+    assert_eq!(house.drain(), delivered.map(|it| format!("c2/1 {it}")));
+    for tag in [1, 3, 4] {
+        house.ack(consumer, tag);
+        assert_eq!(house.drain(), [""; 0], "the first is not done with, and the second behind it");
+    }
+    house.ack(consumer, 2);
+    assert_eq!(house.drain(), ["c1/1 ack 2 multiple"], "nothing has been stored");
+    // All of it is stored in its order, and confirmed but once.
+    let heard = heard(&mut house, from);
+    let expected = ["lease 0@257", "lease 1@257", "message 0@0 1@0", "message 0@1 1@1"];
+    assert_eq!(heard[..4], expected);
+    assert_eq!(house.settle(), [""; 0]);
+}
+
+#[test]
+fn what_a_consumer_takes_for_good_is_done_with() {
+    let (mut house, publisher, _) = confirming(&[]);
+    let connection = house.connection(3);
+    let consumer = house.broker.open_channel(connection, 1).expect("not open");
+    durable(&mut house, publisher, "q", &[]);
+    send(&mut house, publisher, "q", "1");
+    house.consume_with(consumer, "q", "t", "no-ack", &Table::new()).expect("consuming");
+    assert_eq!(house.settle(), ["c1/1 ack 1", "c3/1 deliver t 1 1"]);
+    // What follows is within the lease of the first, and has to wait until there is room.
+    house.broker.set_flow(connection, false);
+    send(&mut house, publisher, "q", "2");
+    assert_eq!(house.drain(), [""; 0]);
+    house.broker.set_flow(connection, true);
+    assert_eq!(house.drain(), ["c3/1 deliver t 2 2", "c1/1 ack 2"]);
+}
+
+#[test]
+fn the_confirm_of_a_message_that_was_given_back_rejected_or_purged_waits() {
+    let (mut house, publisher, consumer) = confirming(&["q"]);
+    send(&mut house, publisher, "q", "1");
+    assert_eq!(house.drain(), ["c2/1 deliver q 1 1"]);
+    house.broker.reject(consumer, 1, true).expect("outstanding");
+    assert_eq!(house.drain(), ["c2/1 deliver q 2 1 again"]);
+    house.broker.reject(consumer, 2, false).expect("outstanding");
+    house.broker.cancel(consumer, b"q").expect("consuming");
+    send(&mut house, publisher, "q", "2");
+    house.broker.purge_queue(publisher, b"q").expect("purged");
+    assert_eq!(house.drain(), [""; 0]);
+    assert_eq!(house.settle(), ["c1/1 ack 2 multiple"]);
+}
+
 #[test]
 fn what_is_dropped_before_it_was_journaled_never_is() {
     let mut house = House::with_store(Config::default());
@@ -95,6 +167,70 @@ fn a_dead_letter_ends_after_its_copy() {
         "end 0@1",
     ];
     assert_eq!(heard(&mut house, from), expected);
+}
+
+/// A queue `q` whose dead go to `dead`, which has these arguments and a consumer who waits; `q` has
+/// messages 1 to 3 in the hands of the channel given first.
+fn dying(arguments: &[(&str, Value)]) -> (House, ChannelId, ChannelId) {
+    let mut house = House::with_store(Config::default());
+    let (channel, consumer) = (house.channel(1), house.channel(2));
+    let dead_letters = [
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ];
+    durable(&mut house, channel, "q", &dead_letters);
+    durable(&mut house, channel, "dead", arguments);
+    house.consume(consumer, "dead", "t");
+    house.consume(channel, "q", "q");
+    (1..=3).for_each(|body| send(&mut house, channel, "q", &body.to_string()));
+    assert_eq!(house.settle().len(), 3);
+    (house, channel, consumer)
+}
+
+#[test]
+fn a_dead_letter_goes_out_once_it_is_stored_and_so_the_end_of_what_died() {
+    let (mut house, channel, _) = dying(&[]);
+    let from = house.journaled();
+    house.broker.reject(channel, 1, false).expect("outstanding");
+    assert_eq!(house.drain(), [""; 0], "after a power cut it would die anew");
+    assert_eq!(heard(&mut house, from), ["message 1@0", "end 0@0", "lease 1@257"]);
+    let first = house.broker.last_ticket();
+    // The lease reaches far enough for the next one, too; but that is not stored with it.
+    house.broker.reject(channel, 2, false).expect("outstanding");
+    send(&mut house, channel, "dead", "a new one, in its turn");
+    house.broker.stored(first);
+    assert_eq!(house.drain(), ["c2/1 deliver t 1 1"]);
+    let second = house.broker.last_ticket();
+    assert!(second > first);
+    // On a full disk leases go before messages, and say nothing of them.
+    house.broker.leases_stored(second);
+    assert_eq!(house.drain(), [""; 0]);
+    house.broker.stored(second);
+    assert_eq!(house.drain(), ["c2/1 deliver t 2 2", "c2/1 deliver t 3 a new one, in its turn"]);
+    send(&mut house, channel, "dead", "nothing is held any more");
+    assert_eq!(house.drain().len(), 1);
+}
+
+#[test]
+fn a_dead_letter_that_was_stored_while_nobody_waited_takes_one_lease_more() {
+    let (mut house, channel, consumer) = dying(&[]);
+    house.broker.cancel(consumer, b"t").expect("consuming");
+    house.broker.nack(channel, 3, true, false).expect("outstanding");
+    house.settle();
+    let from = house.journaled();
+    house.consume(consumer, "dead", "t");
+    assert_eq!(house.drain(), [""; 0]);
+    assert_eq!(heard(&mut house, from), ["lease 1@257"]);
+    assert_eq!(house.settle().len(), 3);
+}
+
+#[test]
+fn a_queue_with_a_limit_hands_a_dead_letter_out_at_once() {
+    for limit in ["x-max-length", "x-max-length-bytes", "x-message-ttl"] {
+        let (mut house, channel, _) = dying(&[(limit, Value::I32(0))]);
+        house.broker.nack(channel, 3, true, false).expect("outstanding");
+        assert_eq!(house.drain().len(), 3, "{limit}: what would wait would be dropped");
+    }
 }
 
 #[test]

@@ -38,12 +38,12 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// Reads the newest segment. `before` are those that were begun when the broker started, `stored`
-    /// the octets of messages that it had confirmed.
+    /// Reads the newest segment. `before` are those that were begun when the broker started;
+    /// `is_stored` says of the octets of a message whether it had been confirmed.
     pub(crate) fn read(
         directory: &Path,
         before: &BTreeSet<PathBuf>,
-        stored: &[Vec<u8>],
+        is_stored: &dyn Fn(&[u8]) -> bool,
     ) -> Option<End> {
         let file = begun(directory).pop_last()?;
         let octets = fs::read(&file).ok().filter(|octets| octets.len() >= HEADER)?;
@@ -60,11 +60,7 @@ impl End {
         if end.frames.last().is_some_and(|last| !is_whole(last)) {
             end.frames.pop();
         }
-        let relied_on = |frame: &&Range<usize>| {
-            let records = end.records(frame);
-            let holds = |body: &Vec<u8>| records.windows(body.len()).any(|it| it == &body[..]);
-            is_relied_on(records) || stored.iter().any(holds)
-        };
+        let relied_on = |frame: &&Range<usize>| is_relied_on(end.records(frame), is_stored);
         end.safe = end.frames.iter().rfind(relied_on).map_or(HEADER, |frame| frame.end);
         if let Some(last) = end.frames.last() {
             end.safe = end.safe.max(end.number(last.start + 12) as usize);
@@ -120,7 +116,8 @@ impl End {
         let at = safe + chance.index(tail - safe + 1);
         let some = 1 + chance.index(3000);
         let mut lost = tail - at;
-        let how = match chance.below(7) {
+        // What can be lost is, mostly.
+        let how = match chance.below(if tail > safe { 5 } else { 7 }) {
             0 => {
                 self.octets.truncate(at);
                 format!("cut off at {at}")
@@ -202,17 +199,23 @@ fn number(octets: &[u8]) -> u32 {
     octets.iter().take(4).rev().fold(0, |sum, &octet| sum << 8 | u32::from(octet))
 }
 
-/// Whether among a frame's records is one, other than a message, that a broker goes on from once it
-/// is synced: it has opened the log, or lets a queue hand out what it has.
-fn is_relied_on(mut records: &[u8]) -> bool {
+/// Whether among a frame's records is a message that was confirmed, or another that a broker goes on
+/// from once it is synced: it has opened the log, or lets a queue hand out what it has.
+fn is_relied_on(mut records: &[u8], is_stored: &dyn Fn(&[u8]) -> bool) -> bool {
     while let Some((&kind, rest)) = records.split_first() {
         let blob = |at: usize| 4 + number(&rest[at..]) as usize;
         let octets = match kind {
             1 => blob(0) + blob(blob(0)),
             2 => blob(0),
+            // A message, and a copy of one that is still there as well.
             3 | 4 => {
                 let references = 9 + 24 * number(&rest[5..]) as usize;
-                references + blob(references)
+                let end = references + blob(references);
+                let body = number(&rest[1..]) as usize;
+                if kind == 3 && is_stored(&rest[end - body..end]) {
+                    return true;
+                }
+                end
             }
             5 => 24,
             7 => 20,

@@ -56,8 +56,8 @@ fn what_was_confirmed_outlives_a_kill_at_any_moment() {
     println!("SEED={seed}, {rounds} rounds: {counts}");
     assert!(problems.is_empty(), "{}\n{counts}", problems.join("\n"));
     assert!(rounds == 0 || counts.confirmed > 20 * rounds, "there was no load");
-    let is_torn = counts.torn > rounds / 4 && counts.torn_off > 100 * rounds;
-    assert!(rounds < 50 || is_torn, "hardly an end was torn: {counts}");
+    assert!(rounds < 50 || counts.torn > rounds / 4, "hardly an end was torn");
+    assert!(rounds < 200 || counts.torn_off > 100 * rounds, "hardly anything was lost with them");
 }
 
 /// What a directory has of segments, oldest first.

@@ -40,8 +40,8 @@ pub(crate) struct Log {
     /// The numbers of those that were confirmed.
     pub(crate) confirmed: Vec<u64>,
     pub(crate) events: Vec<(u64, Event)>,
-    /// The body of what was confirmed last on each connection: it is on the disk, with all before.
-    pub(crate) stored: Vec<Vec<u8>>,
+    /// Marks that were confirmed.
+    pub(crate) marks: Vec<Vec<u8>>,
 }
 
 pub(crate) enum Event {
@@ -129,6 +129,12 @@ impl Record {
     /// How many copies may be there.
     pub(crate) fn len(&self) -> usize {
         self.copies.len()
+    }
+
+    /// Whether a message was confirmed, and may be there.
+    pub(crate) fn is_confirmed(&self, name: Name) -> bool {
+        let copies = (0..QUEUES.len()).filter_map(|queue| self.copies.get(&(queue, name)));
+        copies.into_iter().any(|copy| copy.confirmed)
     }
 
     /// A broker has died, and this is what its workers saw. In `calm` queues nothing was given

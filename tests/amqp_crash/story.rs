@@ -2,6 +2,7 @@
 //! whose end may look torn. Some of them are killed while they recover, some are asked what they
 //! have.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -33,8 +34,8 @@ pub(crate) struct Story {
     next_connection: u64,
     /// How long the last start took.
     starting: Duration,
-    /// Bodies of messages that are known to be on the disk, from this life of the broker.
-    stored: Vec<Vec<u8>>,
+    /// Marks that were confirmed in this life of the broker.
+    marks: BTreeSet<Vec<u8>>,
     /// How the end of the log was torn before this life.
     torn: Option<String>,
     /// What is wrong and was said.
@@ -62,7 +63,7 @@ impl Story {
             next_stream: 1,
             next_connection: 1,
             starting,
-            stored: Vec::new(),
+            marks: BTreeSet::new(),
             torn: None,
             told: Vec::new(),
         }
@@ -79,7 +80,7 @@ impl Story {
             self.kill_early();
         }
         let before = begun(&self.directory);
-        self.stored.clear();
+        self.marks.clear();
         let began = Instant::now();
         let mut server = start(&self.directory);
         self.starting = began.elapsed();
@@ -100,8 +101,11 @@ impl Story {
         self.complain(&server);
         self.tell(&format!("after {moment:?} of work, and a kill"));
         self.torn = None;
+        let is_stored = |body: &[u8]| {
+            self.marks.contains(body) || name(body).is_some_and(|it| self.record.is_confirmed(it))
+        };
         if self.chance.one_in(2)
-            && let Some(end) = End::read(&self.directory, &before, &self.stored)
+            && let Some(end) = End::read(&self.directory, &before, &is_stored)
         {
             self.tear(end);
         }
@@ -174,7 +178,7 @@ impl Story {
         server.kill();
         let logs = workers.into_iter().map(|worker| worker.join());
         let logs: Vec<Log> = logs.map(|log| log.expect("a worker that does not panic")).collect();
-        self.stored.extend(logs.iter().flat_map(|log| log.stored.iter().cloned()));
+        self.marks.extend(logs.iter().flat_map(|log| log.marks.iter().cloned()));
         self.record.life(logs, calm);
     }
 
@@ -214,7 +218,7 @@ impl Story {
                 }
                 let mark = mark(connection, client.next_tag());
                 client.make_safe(MARKS, &mark).expect("it is alive");
-                self.stored.push(mark);
+                self.marks.insert(mark);
                 self.record.emptied(queue);
             }
         }

@@ -64,10 +64,8 @@ impl Publisher {
                 confirm(told, &mut open, &mut confirmed);
             }
         }
-        let stored = confirmed.last().map(|&number| body((self.stream, number)));
-        let stored = stored.into_iter().collect();
         let published = Some((self.stream, queues, count));
-        Log { published, confirmed, stored, ..Log::default() }
+        Log { published, confirmed, ..Log::default() }
     }
 }
 
@@ -116,7 +114,7 @@ impl Consumer {
 
     /// Works until it goes, or an error is the end of the broker.
     fn shift(&mut self, address: SocketAddr, counter: &Counter, log: &mut Log) -> io::Result<()> {
-        let Log { events, stored, .. } = log;
+        let Log { events, marks: confirmed, .. } = log;
         let mut client = Client::connect(address)?;
         client.consume(QUEUES[self.queue], self.prefetch)?;
         let (held, settled, marks) = Default::default();
@@ -126,7 +124,7 @@ impl Consumer {
             match shift.client.read()? {
                 Told::Confirmed { tag, multiple } => {
                     shift.confirmed(self.queue, tag, multiple, events);
-                    stored.push(mark(connection, tag));
+                    confirmed.push(mark(connection, tag));
                 }
                 Told::Delivered { tag, redelivered, body } => {
                     let name = name(&body);

@@ -108,7 +108,8 @@ impl Server {
     }
 
     /// Makes the broker from what a store has, and keeps it there: durable exchanges, queues,
-    /// bindings, users, and persistent messages. Confirms of these go out when they are synced.
+    /// bindings, users, and persistent messages. Confirms of these go out when they are synced, or
+    /// sooner, when consumers have acknowledged them in all their queues.
     /// To be called before anything else makes the broker; blocks until the store is open, which
     /// takes no longer for a million messages than for one.
     ///

@@ -412,7 +412,7 @@ impl Client {
                 for tag in confirmed {
                     if let Some((sent, number)) = self.unconfirmed.remove(&tag) {
                         record.confirmed(number);
-                        let is_safe = record.is_stored(number);
+                        let is_safe = record.was_stored(number);
                         self.acks_came(record, sent, is_safe);
                     }
                 }

@@ -53,8 +53,8 @@ struct Copy {
     holder: Option<u64>,
     /// It was seen in its queue.
     seen: bool,
-    /// In which life it was last seen in [`DEAD`], if that was after it was last seen before.
-    dead: Option<u32>,
+    /// It was seen in [`DEAD`].
+    is_dead: bool,
 }
 
 /// What is committed together.
@@ -71,6 +71,8 @@ struct Transaction {
 pub(crate) struct Counts {
     pub(crate) published: u64,
     pub(crate) confirmed: u64,
+    /// Confirmed since they had been acknowledged, stored or not.
+    pub(crate) done_with: u64,
     pub(crate) sighted: u64,
     pub(crate) survived: u64,
     pub(crate) redelivered: u64,
@@ -86,6 +88,7 @@ impl Counts {
     pub(crate) fn add(&mut self, more: &Counts) {
         self.published += more.published;
         self.confirmed += more.confirmed;
+        self.done_with += more.done_with;
         self.sighted += more.sighted;
         self.survived += more.survived;
         self.redelivered += more.redelivered;
@@ -159,7 +162,7 @@ impl Record {
                 moves,
                 holder: None,
                 seen: false,
-                dead: None,
+                is_dead: false,
             });
         }
         let life = self.life;
@@ -183,13 +186,18 @@ impl Record {
         self.certain(number);
     }
 
-    /// Whether a confirm of this message waits for the store.
-    pub(crate) fn is_stored(&self, number: usize) -> bool {
-        let stored = |&copy: &CopyId| {
+    /// Whether a confirm of this message, which has come now, can only have waited for the store:
+    /// nobody has acknowledged it in one of the queues that keep it.
+    pub(crate) fn was_stored(&mut self, number: usize) -> bool {
+        let kept = |&copy: &CopyId| {
             let copy = &self.copies[copy];
-            !copy.transient && !QUEUES[copy.queue].no_ack
+            !copy.transient && !QUEUES[copy.queue].no_ack && copy.gone == Gone::No
         };
-        self.messages[number].copies.iter().any(stored)
+        let copies = &self.messages[number].copies;
+        let was_stored = copies.iter().any(kept);
+        let is_kept = copies.iter().any(|&copy| !self.copies[copy].transient);
+        self.counts.done_with += u64::from(!was_stored && is_kept);
+        was_stored
     }
 
     /// A message must be there from now on, with all of its transaction.
@@ -268,15 +276,13 @@ impl Record {
         assert!(holder.is_none(), "m{number} came from {name}, but {holder:?} holds it");
         if queue == origin {
             assert!(!copy.seen || redelivered, "m{number} was seen in {name}, and is not marked");
-            (copy.seen, copy.dead) = (true, None);
+            assert!(!copy.is_dead, "m{number} was seen dead, and is in {name} again");
+            copy.seen = true;
         } else {
-            // After a power cut it may have died anew, which makes it another message.
-            let seen = copy.dead == Some(life);
-            assert!(!seen || redelivered, "m{number} was seen in {name}, and is not marked");
-            if copy.dead.is_none() {
-                self.counts.died += 1;
-            }
-            copy.dead = Some(life);
+            let is_new = !copy.is_dead;
+            assert!(is_new || redelivered, "m{number} was seen in {name}, and is not marked");
+            self.counts.died += u64::from(is_new);
+            copy.is_dead = true;
         }
         if sighting.no_ack {
             copy.gone = Gone::Heard;
@@ -315,7 +321,7 @@ impl Record {
     pub(crate) fn acked(&mut self, id: CopyId, rejected: bool) -> bool {
         let copy = &mut self.copies[id];
         copy.holder = None;
-        let moves = rejected && QUEUES[copy.queue].dead_letters && copy.dead.is_none();
+        let moves = rejected && QUEUES[copy.queue].dead_letters && !copy.is_dead;
         if moves {
             copy.moves = true;
         } else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_amqp::codec::method::{basic, confirm, exchange, queue, tx};
 use ropewalk_amqp::codec::{BasicProperties, Method, ShortStr};
-use ropewalk_amqp::server::{Config, Opened, Server};
+use ropewalk_amqp::server::{Config, Opened, Resource, Server};
 use ropewalk_amqp::store::Disk;
 use ropewalk_amqp::store::simulation::SimulatedDisk;
 use ropewalk_reactor::Simulation;
@@ -159,6 +159,38 @@ fn a_confirm_and_the_answer_to_a_declaration_wait_for_the_sync() {
         }
     }
     assert_eq!(answers, ["queue.declare-ok", "basic.ack"]);
+}
+
+#[test]
+fn what_a_full_disk_has_refused_is_confirmed_once_a_consumer_has_acknowledged_it() {
+    let disk = SimulatedDisk::new(9);
+    let (mut world, _) = start_with(Arc::new(disk.clone()), Config::default().disk_limit(0));
+    let mut publisher = confirming(&mut world);
+    declare(&mut world, &mut publisher, "q", 0);
+    let mut consumer = world.open();
+    consumer.consume(&mut world, "q", "c", false);
+    settle(&mut world);
+    disk.set_capacity(disk.used());
+    let body = "x".repeat(1 << 20);
+    let refused = (1..100).find(|_| {
+        publisher.raw(&mut world, &persistent("q", &body));
+        settle(&mut world);
+        assert!(consumer.delivery(&mut world).is_some(), "it is handed out, stored or not");
+        publisher.next_now().is_none()
+    });
+    let refused = refused.expect("a full disk takes no more");
+    consumer.ack(&mut world, refused);
+    settle(&mut world);
+    let ack = basic::Ack { delivery_tag: refused, multiple: false };
+    publisher.expect(&mut world, 1, ack);
+    assert!(world.server.has_alarm(Resource::Disk), "there was still no room for it");
+    // It is confirmed but once.
+    disk.set_capacity(u64::MAX);
+    world.simulation.run_for(Duration::from_secs(10));
+    assert!(!world.server.has_alarm(Resource::Disk));
+    while let Some(seen) = publisher.next_now() {
+        assert!(!matches!(seen, Seen::Method(1, ..)), "{seen:?}");
+    }
 }
 
 #[test]
