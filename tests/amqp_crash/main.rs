@@ -1,6 +1,6 @@
 //! The real broker, killed at any moment under load and started again on the same directory:
 //! nothing that it confirmed is lost, nothing is invented, order and marks hold. And what it does
-//! with directories that are damaged.
+//! with directories that are damaged, and on a disk that is full.
 //!
 //! `ROUNDS` sets how often it is killed (`tests/crash` does so a thousand times), `SEED` what
 //! moments and habits are chosen. Real processes do not replay: a seed that failed once fails
@@ -12,6 +12,7 @@
 mod chance;
 mod client;
 mod damage;
+mod full_disk;
 mod record;
 mod story;
 #[path = "../support/mod.rs"]
