@@ -291,8 +291,13 @@ impl Log {
             live_octets: self.state.live_octets(),
             disk_octets: sealed + room + spare,
             segments: self.state.segments.len() as u64,
-            free_octets: self.disk.free().unwrap_or(u64::MAX),
+            free_octets: self.free_octets().unwrap_or(u64::MAX),
         }
+    }
+
+    /// What is free on the disk.
+    pub fn free_octets(&self) -> io::Result<u64> {
+        self.disk.free()
     }
 
     /// Writes a record of the log's own.

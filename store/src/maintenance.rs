@@ -88,20 +88,18 @@ impl Log {
         let needed = self.oldest_needed();
         let old = self.state.segments.range(..needed);
         let dead = old.filter(|(_, segment)| segment.live == 0).take(DELETED);
-        let dead: Vec<(u64, bool, bool)> = dead
-            .map(|(&number, segment)| (number, segment.damaged, segment.index_octets > 0))
-            .collect();
+        let dead: Vec<(u64, bool)> =
+            dead.map(|(&number, segment)| (number, segment.damaged)).collect();
         if dead.is_empty() {
             return Ok(false);
         }
         // What made them empty must not be lost while they are, nor the newer snapshot.
         self.sync()?;
-        for (number, damaged, index) in dead {
+        for (number, damaged) in dead {
             self.shelf.forget(number);
             self.state.segments.remove(&number);
-            if index {
-                self.remove(&segment::index_name(number))?;
-            }
+            // Also if none is known of: it may have been written after the snapshot that tells.
+            self.remove(&segment::index_name(number))?;
             let name = segment::name(number);
             if damaged {
                 let now = self.set_aside(&name)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{Random, load_all};
 use ropewalk_store::simulation::SimulatedDisk;
-use ropewalk_store::{Batch, Log, NEVER, Options, Recovered, Reference};
+use ropewalk_store::{Batch, Disk, Log, NEVER, Options, Recovered, Reference};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -56,6 +56,34 @@ fn a_long_queue_that_is_consumed_in_order_leaves_nothing() {
         }
     }
     assert_eq!(log.usage().live_octets, 0);
+}
+
+#[test]
+fn an_index_goes_with_its_segment_though_the_log_was_opened_in_between() {
+    let disk = SimulatedDisk::new(7);
+    let (mut log, _) = open(&disk);
+    let mut batch = Batch::new();
+    for life in 0..5 {
+        for position in life * 1000..(life + 1) * 1000 {
+            message(&mut batch, 1, position, 200);
+            if position >= 500 {
+                batch.acknowledged(1, position - 500, position - 500);
+            }
+            if position % 50 == 49 {
+                append(&mut log, &mut batch);
+            }
+        }
+        let names = disk.list().expect("a sound disk");
+        for index in names.iter().filter_map(|name| name.strip_suffix(".idx")) {
+            assert!(
+                names.contains(&format!("{index}.log")),
+                "{index} has gone, and left its index"
+            );
+        }
+        drop(log);
+        disk.kill();
+        log = open(&disk).0;
+    }
 }
 
 #[test]

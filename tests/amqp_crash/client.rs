@@ -36,6 +36,16 @@ pub(crate) enum Told {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {
+        Client::connect_as(address, &TableBuf::new())
+    }
+
+    /// One that wants to be told when it is blocked.
+    pub(crate) fn informed(address: SocketAddr) -> io::Result<Client> {
+        let capabilities = TableBuf::new().with("connection.blocked", true);
+        Client::connect_as(address, &TableBuf::new().with("capabilities", &capabilities))
+    }
+
+    fn connect_as(address: SocketAddr, properties: &TableBuf) -> io::Result<Client> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -44,6 +54,7 @@ impl Client {
         client.socket.write_all(&PROTOCOL_HEADER)?;
         client.expect("connection.start")?;
         let start_ok = connection::StartOk {
+            client_properties: properties.as_table(),
             mechanism: ShortStr::literal("PLAIN"),
             response: Secret(b"\0guest\0guest"),
             ..Default::default()

@@ -1,6 +1,6 @@
 //! The real broker, killed at any moment under load and started again on the same directory, the
 //! end of its log often torn in between: nothing that it confirmed is lost, nothing is invented,
-//! order and marks hold. And what it does with directories that are damaged.
+//! order and marks hold. And what it does with directories that are damaged, and on a full disk.
 //!
 //! `ROUNDS` sets how often it is killed (`tests/crash` does so a thousand times), `SEED` what
 //! moments and habits are chosen. Real processes do not replay: a seed that failed once fails
@@ -13,6 +13,7 @@ mod chance;
 mod client;
 mod damage;
 mod ends;
+mod full_disk;
 mod problems;
 mod record;
 mod story;

@@ -87,6 +87,19 @@ impl Server {
         said.join("\n")
     }
 
+    /// Waits for a line on standard error with this text in it; what it has written up to there.
+    pub fn said_until(&self, text: &str) -> String {
+        let mut said = String::new();
+        while !said.contains(text) {
+            let Ok(line) = self.errors.recv_timeout(PATIENCE) else {
+                panic!("it does not say {text:?}; it said:\n{said}")
+            };
+            said.push_str(&line);
+            said.push('\n');
+        }
+        said
+    }
+
     /// The most memory that it has had so far, in bytes, where the system tells (Linux).
     pub fn peak_memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;

@@ -13,6 +13,7 @@ use crate::codec::ShortStr;
 use crate::codec::method::connection;
 
 use super::LOG;
+use super::config::Config;
 use super::connection::{Context, Running, Session, Stage};
 use super::hub::{Hub, Reach};
 use super::sink::TransportSink;
@@ -39,9 +40,11 @@ pub(super) struct Alarms {
     /// Messages hold more than they may, or have not yet given enough of it back.
     over: bool,
     /// Octets that messages may hold.
-    limit: u64,
-    /// Less is free on the disk than is to stay free.
+    memory_limit: u64,
+    /// Less is free on the disk than shall stay free.
     low: bool,
+    /// Octets that shall.
+    disk_limit: u64,
     /// The store has been refused room for messages.
     full: bool,
     /// Connections that are blocked.
@@ -49,8 +52,10 @@ pub(super) struct Alarms {
 }
 
 impl Alarms {
-    pub(super) fn new(limit: Option<u64>) -> Alarms {
-        Alarms { limit: limit.unwrap_or(u64::MAX), ..Alarms::default() }
+    pub(super) fn new(config: &Config) -> Alarms {
+        let (memory_limit, disk_limit) = (config.memory_limit, config.disk_limit);
+        let memory_limit = memory_limit.unwrap_or(u64::MAX);
+        Alarms { memory_limit, disk_limit, ..Alarms::default() }
     }
 
     #[inline]
@@ -69,7 +74,7 @@ impl Alarms {
     /// What messages must come down to before the alarm ends: an eighth below the limit, so that
     /// a message that goes does not unblock everybody for one that comes.
     fn low_mark(&self) -> u64 {
-        self.limit - self.limit / 8
+        self.memory_limit - self.memory_limit / 8
     }
 
     /// Looks at what messages hold.
@@ -78,10 +83,10 @@ impl Alarms {
         if self.over {
             if held <= self.low_mark() {
                 self.over = false;
-                let limit = self.limit;
+                let limit = self.memory_limit;
                 info!(target: LOG, "memory alarm ends: messages hold {held} of {limit} octets");
             }
-        } else if held > self.limit {
+        } else if held > self.memory_limit {
             self.over = true;
             self.warn_of_memory(held);
         }
@@ -89,7 +94,7 @@ impl Alarms {
 
     #[cold]
     fn warn_of_memory(&self, held: u64) {
-        let (limit, low) = (self.limit, self.low_mark());
+        let (limit, low) = (self.memory_limit, self.low_mark());
         warn!(
             target: LOG,
             "memory alarm: messages hold {held} octets, the limit is {limit}: publishers are \
@@ -111,7 +116,7 @@ impl Hub {
     /// Whether one who publishes now may have to wait: what waits in the outbox may free memory.
     #[inline]
     pub(super) fn may_block(&self) -> bool {
-        self.alarms.is_on() | (self.broker.memory() > self.alarms.limit)
+        self.alarms.is_on() | (self.broker.memory() > self.alarms.memory_limit)
     }
 
     /// Whether one who publishes now has to wait.
@@ -148,7 +153,8 @@ impl Hub {
     }
 
     /// The store has looked how much is free on its disk.
-    pub(super) fn set_free(&mut self, free: u64, limit: u64) {
+    pub(super) fn set_free(&mut self, free: u64) {
+        let limit = self.alarms.disk_limit;
         let low = free < limit;
         match (std::mem::replace(&mut self.alarms.low, low), low) {
             (false, true) => warn!(

@@ -223,8 +223,10 @@ impl Config {
 
     /// Octets that shall stay free on the disk of the store (50 MB; 0 is no limit). With less the
     /// disk alarm is on: connections that publish are blocked, until there is more. How much is
-    /// free is looked at when the store is opened and then every 10 seconds, near the limit ten
-    /// times a second, and once a second while the alarm is on.
+    /// free is looked at when the store is opened, after every 2 MiB that it writes, and besides
+    /// every 10 seconds, near the limit ten times a second, and once a second while the alarm is
+    /// on. The store takes room by [`segment_octets`](Self::segment_octets): it may go below the
+    /// limit by as much.
     ///
     /// On a disk that is really full publishers are blocked, too, whatever the limit is.
     #[must_use]

@@ -103,7 +103,7 @@ impl Hub {
             encoder: Encoder::new(),
             entropy,
             peers: Slab::new(),
-            alarms: Alarms::new(config.memory_limit),
+            alarms: Alarms::new(config),
             keeper: None,
             unfinished: Unfinished::new(config),
             gathered: Gathered::default(),

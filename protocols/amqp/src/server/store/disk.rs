@@ -1,8 +1,9 @@
 //! The free space of the store's disk, looked at again and again: with less than the limit,
 //! publishers are blocked before the disk is really full.
 //!
-//! The nearer the limit, the sooner comes the next look, as with RabbitMQ's disk monitor. A look
-//! asks the system on a thread of the pool, since a file system that hangs would hold the loop.
+//! The nearer the limit, the sooner comes the next look, as with RabbitMQ's disk monitor. That is
+//! for what others write; as the store writes itself, its housekeeping looks, too. A look asks the
+//! system on a thread of the pool, since a file system that hangs would hold the loop.
 
 use std::io;
 use std::rc::{Rc, Weak};
@@ -23,7 +24,7 @@ const LEAST: Duration = Duration::from_millis(100);
 /// While the alarm is on: so long may publishers wait though there is room.
 const LOW: Duration = Duration::from_secs(1);
 
-/// Octets a millisecond that the fastest of disks may take: 1 GB a second.
+/// Octets a millisecond that others may write: 1 GB a second.
 const RATE: u64 = 1_000_000;
 
 /// Watches a disk.
@@ -78,7 +79,7 @@ impl DiskWatch {
                 if was_blind {
                     info!(target: LOG, "the system tells again how much is free on the disk");
                 }
-                hub.set_free(free, self.limit);
+                hub.set_free(free);
                 if free < self.limit
                     && let Some(keeper) = &mut hub.keeper
                 {

@@ -283,6 +283,9 @@ impl Hub {
             look_later(shared, reactor);
         }
         self.set_full(full);
+        if let Some(free) = outcome.free_octets {
+            self.set_free(free);
+        }
         woken
     }
 

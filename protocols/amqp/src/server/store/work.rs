@@ -39,6 +39,8 @@ pub(super) struct Outcome {
     pub(super) answers: Vec<Answer>,
     /// Housekeeping has more to do; `None` if it was not asked.
     pub(super) unfinished: Option<bool>,
+    /// What is free on the disk, if there was housekeeping and the system tells.
+    pub(super) free_octets: Option<u64>,
     pub(super) result: Result<(), Error>,
 }
 
@@ -66,6 +68,7 @@ impl Work {
             synced: false,
             answers: Vec::new(),
             unfinished: None,
+            free_octets: None,
             result: Ok(()),
         };
         outcome.result = outcome.append(self.sync);
@@ -75,6 +78,9 @@ impl Work {
                 if !outcome.maintain() {
                     break;
                 }
+            }
+            if self.steps > 0 {
+                outcome.free_octets = outcome.log.free_octets().ok();
             }
         }
         outcome
