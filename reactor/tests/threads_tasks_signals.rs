@@ -96,9 +96,8 @@ fn a_job_of_the_pool_can_wait_for_an_answer_of_the_loop() {
     let (here, handle) = (std::thread::current().id(), reactor.handle());
     let job = reactor.defer_to_thread(move || {
         let of_a_call = handle.blocking_call_from_thread(|_| std::thread::current().id());
-        let of_a_deferred = handle.blocking_deferred_from_thread(|reactor| {
-            reactor.local().spawn(async { "later" })
-        });
+        let of_a_deferred = handle
+            .blocking_deferred_from_thread(|reactor| reactor.local().spawn(async { "later" }));
         let of_a_panic = handle.blocking_call_from_thread(|_| panic!("on purpose"));
         (of_a_call, of_a_deferred, of_a_panic)
     });
