@@ -41,6 +41,8 @@ pub use bytes;
 
 #[cfg(feature = "amqp")]
 pub use ropewalk_amqp as amqp;
+#[cfg(feature = "database")]
+pub use ropewalk_database as database;
 #[cfg(feature = "http")]
 pub use ropewalk_http as http;
 #[cfg(feature = "line")]

@@ -26,8 +26,13 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    fn start_with(name: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary(name))
             .arg("127.0.0.1:0")
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -204,6 +209,28 @@ fn factors_are_found_on_other_threads() {
     let mut lines = [caller.line(), caller.line(), caller.line()];
     lines.sort();
     assert_eq!(lines, ["7: 7\r\n", "91: 7\r\n", "a number, please\r\n"]);
+}
+
+#[test]
+fn sqlite_words_are_there_again_after_a_restart() {
+    let file = std::env::temp_dir().join(format!("ropewalk-words-{}.db", std::process::id()));
+    let path = file.to_str().expect("UTF-8");
+    let server = Server::start_with("sqlite_words", &[path]);
+    let mut caller = server.call();
+    caller.send("ropewalk\nropewalk = a long hall\nropewalk\nx'; DROP TABLE words; --\n");
+    assert_eq!(caller.line(), "never heard of it\r\n");
+    assert_eq!(caller.line(), "stored\r\n");
+    assert_eq!(caller.line(), "a long hall\r\n");
+    assert_eq!(caller.line(), "never heard of it\r\n");
+    drop(server);
+    let server = Server::start_with("sqlite_words", &[path]);
+    let mut caller = server.call();
+    caller.send("ropewalk\n");
+    assert_eq!(caller.line(), "a long hall\r\n");
+    drop(server);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{path}{suffix}"));
+    }
 }
 
 #[test]

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use mio::Waker;
 
+use crate::panics::isolate;
 use crate::tasks::TaskId;
-use crate::{Error, Reactor};
+use crate::{Deferred, Error, Reactor};
 
 pub(crate) type RemoteCall = Box<dyn FnOnce(&mut Reactor) + Send>;
 
@@ -35,6 +38,53 @@ impl Handle {
         self.shared.push_call(Box::new(call))
     }
 
+    /// Makes `call` on the reactor's thread, and waits here until it has returned: for jobs of the
+    /// thread pool that need something of the loop in their middle.
+    ///
+    /// # Errors
+    /// [`Error::Nested`] on the reactor's own thread, which would wait for itself (in a simulation
+    /// jobs run there, too), [`Error::Panicked`], and [`Error::Stopped`] when the reactor goes
+    /// without having made the call.
+    #[doc(alias = "blockingCallFromThread")]
+    pub fn blocking_call_from_thread<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Reactor) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.wait_for(move |reactor, answer| {
+            // Who asked waits for an answer, and only goes away with one.
+            let _ = answer.send(isolate(|| call(reactor)).map_err(Error::Panicked));
+        })
+    }
+
+    /// As [`blocking_call_from_thread`](Self::blocking_call_from_thread), and waits for the result
+    /// of the deferred that `call` answers.
+    ///
+    /// # Errors
+    /// Those, and the deferred's own.
+    #[doc(alias = "blockingCallFromThread")]
+    pub fn blocking_deferred_from_thread<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Reactor) -> Deferred<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.wait_for(move |reactor, answer| match isolate(|| call(reactor)) {
+            Ok(deferred) => deferred.then(move |_, result| drop(answer.send(result))),
+            Err(message) => drop(answer.send(Err(Error::Panicked(message)))),
+        })
+    }
+
+    fn wait_for<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Reactor, Sender<Result<T, Error>>) + Send + 'static,
+    ) -> Result<T, Error> {
+        if self.shared.thread == thread::current().id() {
+            return Err(Error::Nested);
+        }
+        let (answer, answered) = mpsc::channel();
+        self.call_from_thread(move |reactor| call(reactor, answer))?;
+        // Whatever becomes of the call, its end of the channel goes with it.
+        answered.recv().unwrap_or(Err(Error::Stopped))
+    }
+
     /// Asks the reactor to stop in order, as SIGTERM does.
     pub fn stop(&self) {
         // A reactor that has gone has stopped.
@@ -49,7 +99,6 @@ impl fmt::Debug for Handle {
 }
 
 /// What the loop and other threads share: two queues, and whether the loop sleeps.
-#[derive(Default)]
 pub(crate) struct Shared {
     queues: Mutex<Queues>,
     /// Something is in a queue. Looked at once a turn, without the lock.
@@ -58,6 +107,8 @@ pub(crate) struct Shared {
     /// burst of calls costs one wake-up.
     asleep: AtomicBool,
     waker: Option<Arc<Waker>>,
+    /// The reactor's own: it never leaves the one on which it was made.
+    thread: ThreadId,
 }
 
 #[derive(Default)]
@@ -69,7 +120,13 @@ struct Queues {
 
 impl Shared {
     pub(crate) fn new(waker: Option<Arc<Waker>>) -> Self {
-        Self { waker, ..Self::default() }
+        Self {
+            queues: Mutex::default(),
+            pending: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            waker,
+            thread: thread::current().id(),
+        }
     }
 
     /// A panic elsewhere cannot leave a queue half changed: pushes and swaps are all there is.

@@ -91,6 +91,61 @@ fn calls_that_each_make_another_starve_neither_input_nor_timers() {
 }
 
 #[test]
+fn a_job_of_the_pool_can_wait_for_an_answer_of_the_loop() {
+    let mut reactor = Reactor::new().expect("a poller");
+    let (here, handle) = (std::thread::current().id(), reactor.handle());
+    let job = reactor.defer_to_thread(move || {
+        let of_a_call = handle.blocking_call_from_thread(|_| std::thread::current().id());
+        let of_a_deferred = handle
+            .blocking_deferred_from_thread(|reactor| reactor.local().spawn(async { "later" }));
+        let of_a_panic = handle.blocking_call_from_thread(|_| panic!("on purpose"));
+        (of_a_call, of_a_deferred, of_a_panic)
+    });
+    let outcome = outcome(job);
+    turn_until(&mut reactor, |_| !outcome.borrow().is_empty());
+    let (of_a_call, of_a_deferred, of_a_panic): (_, _, Result<(), Error>) =
+        outcome.borrow_mut().remove(0).expect("the job is done");
+    assert_eq!(of_a_call.expect("it was made"), here);
+    assert_eq!(of_a_deferred.expect("it came"), "later");
+    assert!(matches!(of_a_panic, Err(Error::Panicked(message)) if message == "on purpose"));
+}
+
+#[test]
+fn the_loop_does_not_wait_for_itself() {
+    let mut reactor = Reactor::new().expect("a poller");
+    let handle = reactor.handle();
+    let asked = handle.blocking_call_from_thread(|_| ());
+    assert!(matches!(asked, Err(Error::Nested)));
+    reactor.stop();
+    reactor.run().expect("it stops");
+
+    let mut simulation = Simulation::new(1);
+    let handle = simulation.reactor().handle();
+    let job = move || handle.blocking_call_from_thread(|_| ());
+    let outcome = outcome(simulation.reactor().defer_to_thread(job));
+    simulation.run_for(Duration::from_secs(1));
+    assert!(matches!(&outcome.borrow()[..], [Ok(Err(Error::Nested))]));
+}
+
+#[test]
+fn who_waits_for_a_reactor_that_goes_is_told() {
+    let mut reactor = Reactor::new().expect("a poller");
+    let (asked, asks) = channel();
+    let handle = reactor.handle();
+    let waiting = spawn(move || {
+        handle.blocking_deferred_from_thread(move |reactor| {
+            let (promise, deferred) = reactor.deferred::<()>();
+            asked.send(()).expect("the test waits");
+            reactor.call_later(Duration::from_secs(3600), |_| promise.succeed(()));
+            deferred
+        })
+    });
+    turn_until(&mut reactor, |_| asks.try_recv().is_ok());
+    drop(reactor);
+    assert!(matches!(waiting.join().expect("no panic"), Err(Error::Stopped)));
+}
+
+#[test]
 fn a_handle_outlives_its_reactor_and_says_so() {
     let reactor = Reactor::new().expect("a poller");
     let handle = reactor.handle();
