@@ -215,8 +215,8 @@ impl Story {
         assert!(self.way.limit == 0 || !said.contains(FULL.begins), "{said}");
     }
 
-    fn is_content(&self) {
-        let (problems, counts) = (&self.record.problems, self.record.counts);
+    fn is_content(&mut self) {
+        let (problems, counts) = (self.record.problems.take(), self.record.counts);
         assert!(problems.is_empty(), "{counts}\n{}", problems.join("\n"));
     }
 }
