@@ -5,15 +5,18 @@
 //! `AMQP_URL`, and in `RABBITMQCTL` the command that governs it. What RabbitMQ 3.10.8 exported
 //! then is kept in `tests/data`, so that one half of the way is tested everywhere.
 
+#[path = "support/rabbit.rs"]
+mod rabbit;
 #[path = "support/shop.rs"]
 mod shop;
 mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use rabbit::Rabbit;
 use ropewalk::amqp::client::{Client, Options};
 use serde_json::{Value, json};
 use shop::{FULL, GUEST, HALF, NARROW, NOBODY, SHOP, SHOPPER, furnish, prove};
@@ -31,64 +34,34 @@ const TOLD: [&str; 4] = [
     "left out, there is no exchange 'unrouted' in vhost 'Läden & mehr'",
 ];
 
-/// A RabbitMQ of this test's own.
-struct Rabbit {
-    url: String,
-    ctl: PathBuf,
+/// The shop, its users, and what we have no place for.
+fn open_the_shop(rabbit: &Rabbit) {
+    rabbit.ctl(&["add_vhost", SHOP, "--description", "what is sold", "--tags", "a,b"]);
+    rabbit.ctl(&["add_vhost", FULL]);
+    rabbit.ctl(&["set_vhost_limits", "-p", FULL, r#"{"max-queues": 0, "max-connections": 9}"#]);
+    for (name, password) in [SHOPPER, HALF, NARROW, (NOBODY, "for now")] {
+        rabbit.ctl(&["add_user", name, password]);
+        rabbit.ctl(&["set_permissions", "-p", "/", name, "", "", ""]);
+    }
+    rabbit.ctl(&["clear_password", NOBODY]);
+    rabbit.ctl(&["set_user_tags", SHOPPER.0, "monitoring", "own"]);
+    rabbit.ctl(&["set_user_limits", NARROW.0, r#"{"max-channels": 1}"#]);
+    for vhost in [SHOP, FULL] {
+        rabbit.ctl(&["set_permissions", "-p", vhost, SHOPPER.0, ".*", ".*", ".*"]);
+    }
+    rabbit.ctl(&["set_permissions", "-p", SHOP, HALF.0, "^half-.*", ".*", "^(größe.*|half-.*)$"]);
+    rabbit.ctl(&["set_topic_permissions", "-p", SHOP, HALF.0, "orders", r"^order\.", ".*"]);
+    rabbit.ctl(&["set_policy", "-p", SHOP, "short-lived", "^short", r#"{"message-ttl": 9}"#]);
+    let more = r#"{"max-length": 9}"#;
+    rabbit.ctl(&["set_operator_policy", "-p", SHOP, "no more than", "^short", more]);
+    rabbit.ctl(&["set_global_parameter", "motto", r#""more""#]);
+    let options = rabbit.options().credentials(SHOPPER.0, SHOPPER.1).vhost(SHOP);
+    Client::run(options, async |connection| furnish(&connection).await).expect("all is new");
 }
 
-impl Rabbit {
-    fn of_the_environment() -> Self {
-        let of = |name| std::env::var(name).expect("set by tests/debian/definitions");
-        Self { url: of("AMQP_URL"), ctl: of("RABBITMQCTL").into() }
-    }
-
-    fn ctl(&self, arguments: &[&str]) {
-        let output = Command::new(&self.ctl).args(arguments).output().expect("it can be run");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {said}");
-    }
-
-    /// Nothing is there but what every new node has.
-    fn reset(&self) {
-        for command in ["stop_app", "reset", "start_app", "await_startup"] {
-            self.ctl(&[command]);
-        }
-    }
-
-    fn export(&self, path: &Path) -> Value {
-        self.ctl(&["export_definitions", text(path)]);
-        parsed(path)
-    }
-
-    fn options(&self) -> Options {
-        Options::from_uri(&self.url).expect("a URL")
-    }
-
-    /// The shop, its users, and what we have no place for.
-    fn open_the_shop(&self) {
-        self.ctl(&["add_vhost", SHOP, "--description", "what is sold", "--tags", "a,b"]);
-        self.ctl(&["add_vhost", FULL]);
-        self.ctl(&["set_vhost_limits", "-p", FULL, r#"{"max-queues": 0, "max-connections": 9}"#]);
-        for (name, password) in [SHOPPER, HALF, NARROW, (NOBODY, "for now")] {
-            self.ctl(&["add_user", name, password]);
-            self.ctl(&["set_permissions", "-p", "/", name, "", "", ""]);
-        }
-        self.ctl(&["clear_password", NOBODY]);
-        self.ctl(&["set_user_tags", SHOPPER.0, "monitoring", "own"]);
-        self.ctl(&["set_user_limits", NARROW.0, r#"{"max-channels": 1}"#]);
-        for vhost in [SHOP, FULL] {
-            self.ctl(&["set_permissions", "-p", vhost, SHOPPER.0, ".*", ".*", ".*"]);
-        }
-        self.ctl(&["set_permissions", "-p", SHOP, HALF.0, "^half-.*", ".*", "^(größe.*|half-.*)$"]);
-        self.ctl(&["set_topic_permissions", "-p", SHOP, HALF.0, "orders", r"^order\.", ".*"]);
-        self.ctl(&["set_policy", "-p", SHOP, "short-lived", "^short", r#"{"message-ttl": 9}"#]);
-        let more = r#"{"max-length": 9}"#;
-        self.ctl(&["set_operator_policy", "-p", SHOP, "no more than", "^short", more]);
-        self.ctl(&["set_global_parameter", "motto", r#""more""#]);
-        let options = self.options().credentials(SHOPPER.0, SHOPPER.1).vhost(SHOP);
-        Client::run(options, async |connection| furnish(&connection).await).expect("all is new");
-    }
+fn export(rabbit: &Rabbit, path: &Path) -> Value {
+    rabbit.ctl(&["export_definitions", text(path)]);
+    parsed(path)
 }
 
 /// Ours, with its data in a directory.
@@ -226,8 +199,8 @@ fn what_rabbitmq_exports_is_the_same_here_and_back_there() {
     let [exported, ours, again] =
         ["rabbitmq.json", "ours.json", "again.json"].map(|it| home.join(it));
     rabbit.reset();
-    rabbit.open_the_shop();
-    let exported_json = rabbit.export(&exported);
+    open_the_shop(&rabbit);
+    let exported_json = export(&rabbit, &exported);
     if std::env::var_os("KEEP").is_some() {
         fs::write(root().join(KEPT), format!("{exported_json:#}\n")).expect("a file of this test");
     }
@@ -244,7 +217,7 @@ fn what_rabbitmq_exports_is_the_same_here_and_back_there() {
     rabbit.reset();
     rabbit.ctl(&["import_definitions", text(&ours)]);
     prove(&rabbit.options(), false);
-    assert_same(&comparable(&rabbit.export(&again)), &comparable(&exported_json));
+    assert_same(&comparable(&export(&rabbit, &again)), &comparable(&exported_json));
     fs::remove_dir_all(home).expect("it is ours");
 }
 
@@ -290,7 +263,7 @@ fn what_is_exported_here_is_the_same_at_rabbitmq_and_back_here() {
     rabbit.reset();
     rabbit.ctl(&["import_definitions", text(&ours)]);
     prove(&rabbit.options(), true);
-    rabbit.export(&there);
+    export(&rabbit, &there);
 
     let server = Ours::start(&home.join("other"), &there);
     prove(&server.options(), false);

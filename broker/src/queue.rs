@@ -287,13 +287,16 @@ impl Broker {
         };
         let resource = self.queue_resource(vhost, &name);
         check_dead_letter_type(resource, declare.arguments)?;
-        let settings = Settings::parse(resource, declare)?;
+        let settings = Settings::parse(resource, declare);
         self.permit_queue(channel, Access::Configure, &name)?;
-        if let Some(letters) = settings.as_ref().and_then(|it| it.dead_letter.as_ref()) {
+        if let Ok(Some(settings)) = &settings
+            && let Some(letters) = &settings.dead_letter
+        {
             self.permit_queue(channel, Access::Read, &name)?;
             self.permit_exchange(channel, Access::Write, &letters.exchange)?;
         }
         self.check_queue_limit(vhost, &name)?;
+        let settings = settings?;
         let owner = declare.exclusive.then_some(connection);
         Ok(self.insert_queue(vhost, name, declare, owner, settings))
     }
