@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use support::Server;
@@ -51,6 +52,31 @@ fn listen_can_be_repeated_and_each_listener_has_its_line() {
     assert!(server.listening[1].1.is_ipv6());
 }
 
+/// As systemd starts it: the socket is descriptor 3, and the environment says so.
+fn activated(socket: TcpListener, names: &str, address: &str) -> Command {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_ropewalk"), "echo", "--listen", address]);
+    command.env("LISTEN_FDNAMES", names).stdin(OwnedFd::from(socket));
+    command
+}
+
+#[test]
+fn a_socket_that_systemd_passed_is_listened_on_by_its_place_or_its_name() {
+    for address in ["systemd:0", "systemd:web"] {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let bound = socket.local_addr().expect("it is bound");
+        let server = Server::start_with(activated(socket, "web", address), 1);
+        assert_eq!(server.address(), bound);
+        assert_eq!(roundtrip(&server, b"hello", 5), b"hello");
+    }
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let output = activated(socket, "web", "systemd:mail").output().expect("sh is everywhere");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("systemd:mail: systemd passed 1 socket, systemd:0 (\"web\")"), "{said}");
+}
+
 #[test]
 fn a_port_in_use_is_one_plain_line_and_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -69,6 +95,10 @@ fn a_bad_address_is_refused_with_a_right_one() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("the port is missing") && said.contains("127.0.0.1:"), "{said}");
+    let output = ropewalk(&["echo", "--listen", "127.0.0.1:99999"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let right = "port 99999 is over 65535; write it like tcp://127.0.0.1:8080";
+    assert!(said.contains(right), "{said}");
 }
 
 #[test]
@@ -99,6 +129,11 @@ fn help_is_enough_to_use_it() {
     let said = String::from_utf8_lossy(&output.stdout);
     for word in ["serve", "amqp", "http", "line", "echo", "RUST_LOG"] {
         assert!(said.contains(word), "{said}");
+    }
+    for service in ["amqp", "http", "line", "echo"] {
+        let output = ropewalk(&[service, "--help"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("An ADDRESS is one of"), "{said}");
     }
     let output = ropewalk(&["serve", "--help"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("[[service]]"));

@@ -124,7 +124,7 @@ impl Service {
     }
 
     /// A command that shows the service at work.
-    pub(crate) fn try_it(&self, address: Address) -> String {
+    pub(crate) fn try_it(&self, address: &Address) -> String {
         let Some(mut address) = address.socket_addr() else { return String::new() };
         // Whoever listens everywhere is reached by loopback.
         if address.ip().is_unspecified() {

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
-use crate::address::{Address, Endpoint};
-use crate::core::{Alarm, Birth, Core};
+use crate::address::Address;
+use crate::core::{Alarm, Birth, Core, no_tls};
+use crate::endpoint::{Endpoint, Target};
 use crate::identity::Source;
 use crate::options::{ConnectOptions, ConnectionOptions};
 use crate::protocol::AnyFactory;
@@ -37,7 +38,14 @@ impl Core {
         options: ConnectOptions,
     ) -> Deferred<ConnectionId> {
         let (promise, deferred) = self.local.deferred();
-        let endpoint = match endpoint {
+        let checked = endpoint.and_then(|endpoint| {
+            endpoint.check_connectable()?;
+            match endpoint.tls() {
+                Some(_) => Err(Error::Connect { endpoint, source: no_tls() }),
+                None => Ok(endpoint),
+            }
+        });
+        let endpoint = match checked {
             Ok(endpoint) if !self.shutdown.is_stopping() => endpoint,
             Ok(_) => {
                 self.garbage.push(Box::new(factory));
@@ -69,14 +77,18 @@ impl Core {
         deferred.on_cancel(true, move |reactor| {
             reactor.core_mut().connect_ended(slot, generation, Error::Cancelled);
         });
-        match endpoint {
-            Endpoint::Address(address) => self.resolved(slot, generation, Ok(vec![address])),
-            Endpoint::Name { host, port } => {
-                self.resolve(&host, port).then(move |reactor, answer| {
+        match endpoint.target() {
+            Target::Address(address) => {
+                self.resolved(slot, generation, Ok(vec![address.clone()]));
+            }
+            Target::Name { host, port } => match crate::resolver::loopback(host, *port) {
+                Some(addresses) => self.resolved(slot, generation, Ok(addresses)),
+                None => self.resolve(host, *port).then(move |reactor, answer| {
                     let answer = answer.and_then(|addresses| addresses);
                     reactor.core_mut().resolved(slot, generation, answer);
-                });
-            }
+                }),
+            },
+            Target::Systemd(_) => {} // not connectable
         }
         deferred
     }
@@ -111,7 +123,7 @@ impl Core {
                 return self.connect_ended(slot, generation, error);
             };
             let bind = connector.bind;
-            match self.network.connect(address, bind, Source::Connector(slot)) {
+            match self.network.connect(&address, bind, Source::Connector(slot)) {
                 Err(error) => failure = error,
                 Ok(stream) => {
                     let Some(connector) = self.connector(slot, generation) else { return };

@@ -12,10 +12,11 @@ use std::time::Duration;
 use log::warn;
 use slab::Slab;
 
-use crate::address::{Address, Endpoint};
+use crate::address::Address;
 use crate::clock::Clock;
 use crate::connection::{Connections, Stage};
 use crate::connector::Connector;
+use crate::endpoint::{Endpoint, Target};
 use crate::handle::Shared;
 use crate::identity::{ConnectionId, Generations, ListenerId, Source};
 use crate::listener::Listener;
@@ -288,22 +289,30 @@ impl Core {
         if self.shutdown.is_stopping() {
             return Err(Error::Stopped);
         }
-        let addresses = crate::resolver::now(&self.network, &endpoint)?;
-        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            let slot = self.listeners.vacant_key() as u32;
-            let source = Source::Listener(slot);
-            match self.network.listen(address, &options, source) {
-                Err(error) => failure = error,
-                Ok(socket) => {
-                    let id = ListenerId { slot, generation: self.generations.next() };
-                    let connection = Rc::new(options.connection);
-                    self.listeners.insert(Listener::new(id, socket, factory, connection));
-                    return Ok(id);
+        let options = endpoint.listen_options(options);
+        let slot = self.listeners.vacant_key() as u32;
+        let source = Source::Listener(slot);
+        let bound = match endpoint.target() {
+            _ if endpoint.tls().is_some() => Err(no_tls()),
+            _ if options.proxy => Err(io::ErrorKind::Unsupported.into()),
+            Target::Systemd(which) => self.network.listen_passed(which, &options, source),
+            Target::Address(address) => self.network.listen(address, &options, source),
+            Target::Name { host, port } => {
+                let mut bound = Err(io::ErrorKind::AddrNotAvailable.into());
+                for address in crate::resolver::now(&self.network, host, *port)? {
+                    bound = self.network.listen(&address, &options, source);
+                    if bound.is_ok() {
+                        break;
+                    }
                 }
+                bound
             }
-        }
-        Err(Error::Listen { endpoint, source: failure })
+        };
+        let socket = bound.map_err(|source| Error::Listen { endpoint, source })?;
+        let id = ListenerId { slot, generation: self.generations.next() };
+        let connection = Rc::new(options.connection);
+        self.listeners.insert(Listener::new(id, socket, factory, connection));
+        Ok(id)
     }
 
     pub(crate) fn listener(&mut self, id: ListenerId) -> Option<&mut Listener> {
@@ -320,4 +329,9 @@ impl Core {
         self.garbage.push(Box::new(listener.factory));
         true
     }
+}
+
+/// What listening and connecting answer to `tls://`.
+pub(crate) fn no_tls() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "TLS is not there yet")
 }

@@ -22,7 +22,9 @@ pub enum Error {
         /// As it was given.
         given: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
+        /// A right one of its kind.
+        like: &'static str,
     },
     /// Listening failed: the address is in use, not ours, or not permitted.
     Listen {
@@ -76,11 +78,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(source) => write!(f, "the system refused: {source}"),
-            Self::BadAddress { given, problem } => write!(
-                f,
-                "bad address {given:?}: {problem}; write it as 127.0.0.1:5672, [::1]:5672 or \
-                 tcp://host:port"
-            ),
+            Self::BadAddress { given, problem, like } => {
+                write!(f, "bad address {given:?}: {problem}; write it like {like}")
+            }
             Self::Listen { endpoint, source } => write!(f, "cannot listen on {endpoint}: {source}"),
             Self::Connect { endpoint, source } => {
                 write!(f, "cannot connect to {endpoint}: {source}")

@@ -22,7 +22,7 @@ impl Reactor {
                 Birth::Accepted { listener, stream, peer } => {
                     let Some(found) = self.core.listener(listener) else { continue };
                     let options = found.connection.clone();
-                    let built = isolate(|| found.factory.build(peer));
+                    let built = isolate(|| found.factory.build(peer.clone()));
                     self.bear(Connection::new(stream, peer, options), built, None);
                 }
                 Birth::Connected { mut connector, stream, peer } => {
@@ -32,7 +32,7 @@ impl Reactor {
                         continue;
                     }
                     let options = connector.connection.clone();
-                    let built = isolate(|| connector.factory.build(peer));
+                    let built = isolate(|| connector.factory.build(peer.clone()));
                     let connection = Connection::new(stream, peer, options);
                     let Connector { factory, promise, .. } = *connector;
                     self.core.garbage.push(Box::new(factory));
@@ -52,7 +52,7 @@ impl Reactor {
         built: Result<Option<Box<dyn Protocol>>, String>,
         promise: Option<Promise<ConnectionId>>,
     ) {
-        let peer = connection.peer;
+        let peer = connection.peer.clone();
         let protocol = match built {
             Ok(Some(protocol)) => protocol,
             Ok(None) => {
@@ -107,11 +107,11 @@ impl Reactor {
         }
         let reason = connection.reason.take().map_or(Reason::Done, |reason| *reason);
         let host = connection.stream.local_address().ok();
-        let peer = connection.peer;
+        let peer = connection.peer.clone();
         drop(connection);
         debug!(target: LOG, "{peer}: lost: {reason}");
         let Some(mut protocol) = protocol else { return };
-        self.core.departed = Some(Departed { id, host, peer });
+        self.core.departed = Some(Departed { id, host, peer: peer.clone() });
         let mut transport = Transport { core: &mut self.core, id };
         if let Err(message) = isolate(|| protocol.connection_lost(&mut transport, &reason)) {
             error!(target: LOG, "{peer}: connection_lost panicked: {message}");

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Waker};
 
-use crate::Endpoint;
 use crate::address::Address;
+use crate::endpoint::Passed;
 use crate::identity::Source;
+use crate::inherited;
 use crate::options::ListenOptions;
 use crate::simulation::network as simulated;
 use crate::socket::{self, Listening, Stream};
@@ -83,40 +84,68 @@ impl Network {
 
     pub(crate) fn listen(
         &mut self,
-        address: Address,
+        address: &Address,
         options: &ListenOptions,
         source: Source,
     ) -> io::Result<Listening> {
-        let Address::Tcp(address) = address;
+        let Address::Tcp(address) = address else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         match self {
-            Self::Kernel { poll, .. } => {
-                let mut listening = Listening::tcp(address, options)?;
-                if let Listening::Tcp(listener) = &mut listening {
-                    poll.registry().register(listener, source.token(), Interest::READABLE)?;
-                }
+            Self::Kernel { .. } => {
+                let mut listening = Listening::tcp(*address, options)?;
+                self.watch(&mut listening, source)?;
                 Ok(listening)
             }
             Self::Simulated(port) => {
-                port.listen(address, options, source).map(Listening::Simulated)
+                port.listen(*address, options, source).map(Listening::Simulated)
             }
+        }
+    }
+
+    /// Listens on a socket that systemd passed to this process.
+    pub(crate) fn listen_passed(
+        &mut self,
+        which: &Passed,
+        options: &ListenOptions,
+        source: Source,
+    ) -> io::Result<Listening> {
+        if let Self::Simulated(_) = self {
+            let problem = "no socket is passed to a simulation";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
+        }
+        let mut listening = Listening::passed(inherited::take(which)?, options)?;
+        self.watch(&mut listening, source)?;
+        Ok(listening)
+    }
+
+    /// Tells the kernel's poller of a listener.
+    fn watch(&mut self, listening: &mut Listening, source: Source) -> io::Result<()> {
+        match (self, listening) {
+            (Self::Kernel { poll, .. }, Listening::Tcp(listener)) => {
+                poll.registry().register(listener, source.token(), Interest::READABLE)
+            }
+            _ => Ok(()),
         }
     }
 
     pub(crate) fn connect(
         &mut self,
-        address: Address,
+        address: &Address,
         bind: Option<SocketAddr>,
         source: Source,
     ) -> io::Result<Stream> {
-        let Address::Tcp(address) = address;
+        let Address::Tcp(address) = address else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         match self {
             Self::Kernel { .. } => {
-                let mut stream = socket::connect_tcp(address, bind)?;
+                let mut stream = socket::connect_tcp(*address, bind)?;
                 self.register(&mut stream, source)?;
                 Ok(stream)
             }
             Self::Simulated(port) => {
-                port.connect(address, bind, source).map(|end| Stream::Simulated(Box::new(end)))
+                port.connect(*address, bind, source).map(|end| Stream::Simulated(Box::new(end)))
             }
         }
     }
@@ -170,8 +199,8 @@ impl Network {
         }
     }
 
-    /// The addresses that the simulation's table has for `endpoint`; `None` outside of one.
-    pub(crate) fn simulated_name(&self, endpoint: &Endpoint) -> Option<io::Result<Vec<Address>>> {
-        Some(self.simulated()?.borrow().resolve(endpoint))
+    /// The addresses that the simulation's table has for a name; `None` outside of one.
+    pub(crate) fn simulated_name(&self, host: &str, port: u16) -> Option<io::Result<Vec<Address>>> {
+        Some(self.simulated()?.borrow().resolve(host, port))
     }
 }

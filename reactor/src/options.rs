@@ -99,11 +99,19 @@ pub struct ListenOptions {
     pub(crate) connection: ConnectionOptions,
     pub(crate) backlog: u32,
     pub(crate) reuse_port: bool,
+    pub(crate) mode: Option<u32>,
+    pub(crate) proxy: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { connection: ConnectionOptions::default(), backlog: BACKLOG, reuse_port: false }
+        Self {
+            connection: ConnectionOptions::default(),
+            backlog: BACKLOG,
+            reuse_port: false,
+            mode: None,
+            proxy: false,
+        }
     }
 }
 

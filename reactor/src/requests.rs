@@ -5,8 +5,9 @@ use std::any::Any;
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::address::{Address, IntoEndpoint};
+use crate::address::Address;
 use crate::connection::Stage;
+use crate::endpoint::IntoEndpoint;
 use crate::options::{ConnectOptions, ListenOptions};
 use crate::panics::isolate;
 use crate::transport::downcast;
@@ -16,8 +17,8 @@ use crate::{
 };
 
 impl Reactor {
-    /// Accepts connections at `endpoint` and gives each a protocol from `factory`. Port 0 lets
-    /// the system choose; [`address`](Self::address) tells what it chose.
+    /// Accepts connections at `endpoint` (see [`Endpoint`](crate::Endpoint) for how it is
+    /// written) and gives each a protocol from `factory`. Port 0 lets the system choose; [`address`](Self::address) tells what it chose.
     ///
     /// A host name is resolved before this returns; everything else never waits.
     ///

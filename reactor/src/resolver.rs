@@ -2,24 +2,27 @@
 //! a simulation. The loop never waits for a name.
 
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
-use crate::address::{Address, Endpoint};
+use crate::address::Address;
 use crate::core::Core;
 use crate::network::Network;
 use crate::{Deferred, Error};
 
 /// Waits for the answer: for listening, which happens at start.
-pub(crate) fn now(network: &Network, endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
-    let (host, port) = match endpoint {
-        Endpoint::Address(address) => return Ok(vec![*address]),
-        Endpoint::Name { host, port } => (host, *port),
-    };
-    let answer = match network.simulated_name(endpoint) {
-        Some(answer) => answer,
-        None => lookup(host, port),
-    };
-    answer.map_err(|source| Error::Resolve { host: host.clone(), source })
+pub(crate) fn now(network: &Network, host: &str, port: u16) -> Result<Vec<Address>, Error> {
+    if let Some(addresses) = loopback(host, port) {
+        return Ok(addresses);
+    }
+    let answer = network.simulated_name(host, port).unwrap_or_else(|| lookup(host, port));
+    answer.map_err(|source| Error::Resolve { host: host.to_owned(), source })
+}
+
+/// The addresses of `localhost`, which a resolver may answer itself, and always with loopback
+/// (RFC 6761 §6.3).
+pub(crate) fn loopback(host: &str, port: u16) -> Option<Vec<Address>> {
+    let is_local = host.eq_ignore_ascii_case("localhost");
+    is_local.then(|| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()])
 }
 
 #[expect(clippy::disallowed_methods, reason = "the seam itself: names enter here")]
@@ -38,11 +41,10 @@ impl Core {
         host: &str,
         port: u16,
     ) -> Deferred<Result<Vec<Address>, Error>> {
-        let endpoint = Endpoint::Name { host: host.to_owned(), port };
-        let answer = self.network.simulated_name(&endpoint);
+        let simulated = self.network.simulated_name(host, port);
         let host = host.to_owned();
         self.defer_to_thread(move || {
-            let answer = answer.unwrap_or_else(|| lookup(&host, port));
+            let answer = simulated.unwrap_or_else(|| lookup(&host, port));
             answer.map_err(|source| Error::Resolve { host, source })
         })
     }

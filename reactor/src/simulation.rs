@@ -35,8 +35,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::address::{Address, Endpoint};
+use crate::address::Address;
 use crate::clock::{Clock, Nanos, nanos};
+use crate::endpoint::{Endpoint, Target};
 use crate::network::Network;
 use crate::options::ReactorOptions;
 use crate::random::{Random, Seeded};
@@ -182,14 +183,14 @@ impl Simulation {
     /// # Errors
     /// The address is bad. A refused connection shows as [`Peer::was_reset`].
     pub fn dial(&mut self, address: &str) -> Result<Peer, Error> {
-        let address = match address.parse()? {
-            Endpoint::Address(Address::Tcp(address)) => address,
-            endpoint => {
+        let endpoint: Endpoint = address.parse()?;
+        match endpoint.target() {
+            Target::Address(Address::Tcp(address)) => self.dial_address(*address),
+            _ => {
                 let source = std::io::ErrorKind::Unsupported.into();
-                return Err(Error::Connect { endpoint, source });
+                Err(Error::Connect { endpoint, source })
             }
-        };
-        self.dial_address(address)
+        }
     }
 
     /// As [`dial`](Self::dial), for an address that needs no parsing.

@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, RawFd};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -137,6 +138,32 @@ impl Listening {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        Ok(Self::Tcp(TcpListener::from_std(socket.into())))
+    }
+
+    /// Takes over a socket that was opened, bound and made to listen by whoever started this
+    /// process. The descriptor must be nobody else's.
+    pub(crate) fn passed(descriptor: RawFd, options: &ListenOptions) -> io::Result<Self> {
+        // SAFETY: a descriptor that the process was started with belongs to nothing in it, and
+        // `inherited` gives out each once. One that is not open is let go again below.
+        let socket = unsafe { Socket::from_raw_fd(descriptor) };
+        let address = match socket.local_addr() {
+            Ok(address) => address,
+            Err(failure) => {
+                let _ = socket.into_raw_fd(); // it is no socket of ours to close
+                return Err(failure);
+            }
+        };
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            let problem = "it is not a listening stream socket (Accept=no, ListenStream=)";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        if address.as_socket().is_none() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        socket.set_cloexec(true)?;
+        socket.set_nonblocking(true)?;
+        configure(&SockRef::from(&socket), &options.connection)?;
         Ok(Self::Tcp(TcpListener::from_std(socket.into())))
     }
 

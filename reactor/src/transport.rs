@@ -9,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use crate::address::{Address, IntoEndpoint};
+use crate::address::Address;
 use crate::connection::Stage;
 use crate::core::{Alarm, Core, ProtocolCall};
+use crate::endpoint::IntoEndpoint;
 use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
 use crate::output::Written;
 use crate::protocol::{Protocol, Reason, layer_of};
@@ -149,8 +150,8 @@ impl Transport<'_> {
     #[doc(alias = "getPeer")]
     pub fn peer(&self) -> Address {
         match (self.core.connections.get(self.id), &self.core.departed) {
-            (Some(connection), _) => connection.peer,
-            (None, Some(departed)) if departed.id == self.id => departed.peer,
+            (Some(connection), _) => connection.peer.clone(),
+            (None, Some(departed)) if departed.id == self.id => departed.peer.clone(),
             (None, _) => UNKNOWN,
         }
     }
@@ -160,7 +161,9 @@ impl Transport<'_> {
     pub fn host(&self) -> Address {
         match (self.core.connections.get(self.id), &self.core.departed) {
             (Some(connection), _) => connection.stream.local_address().unwrap_or(UNKNOWN),
-            (None, Some(departed)) if departed.id == self.id => departed.host.unwrap_or(UNKNOWN),
+            (None, Some(departed)) if departed.id == self.id => {
+                departed.host.clone().unwrap_or(UNKNOWN)
+            }
             (None, _) => UNKNOWN,
         }
     }

@@ -30,12 +30,17 @@ pub struct Server {
 impl Server {
     /// Starts `ropewalk ARGUMENTS` and waits until it listens on `listeners` addresses.
     pub fn start(arguments: &[&str], listeners: usize) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+        command.args(arguments).stdin(Stdio::null());
+        Self::start_with(command, listeners)
+    }
+
+    /// As [`start`](Self::start), by a command that becomes the binary.
+    pub fn start_with(mut command: Command, listeners: usize) -> Self {
         let home = scratch("home");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ropewalk"))
-            .args(arguments)
+        let mut child = command
             .env("RUST_LOG", "info")
             .env("XDG_DATA_HOME", &home)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -47,7 +52,7 @@ impl Server {
             let Ok(line) = output.recv_timeout(PATIENCE) else {
                 let _ = child.kill();
                 let said: Vec<_> = errors.iter().collect();
-                panic!("ropewalk {arguments:?} does not listen; it said:\n{}", said.join("\n"));
+                panic!("{command:?} does not listen; it said:\n{}", said.join("\n"));
             };
             let words: Vec<_> = line.split(' ').collect();
             let [announcement, kind, address] = words[..] else { panic!("{line:?}") };

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 
-use crate::address::{Address, Endpoint};
+use crate::address::Address;
 use crate::clock::Nanos;
 use crate::identity::Source;
 use crate::network::Readiness;
@@ -135,17 +135,11 @@ impl Net {
         self.names.insert(host.to_owned(), addresses);
     }
 
-    pub(crate) fn resolve(&self, endpoint: &Endpoint) -> io::Result<Vec<Address>> {
-        match endpoint {
-            Endpoint::Address(address) => Ok(vec![*address]),
-            Endpoint::Name { host, port } => match self.names.get(host) {
-                Some(addresses) => Ok(addresses
-                    .iter()
-                    .map(|&address| Address::Tcp(SocketAddr::new(address, *port)))
-                    .collect()),
-                None => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
-            },
-        }
+    pub(crate) fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<Address>> {
+        let nowhere = || io::Error::new(io::ErrorKind::NotFound, "no such name");
+        let addresses = self.names.get(host).ok_or_else(nowhere)?;
+        let address = |&address| Address::Tcp(SocketAddr::new(address, port));
+        Ok(addresses.iter().map(address).collect())
     }
 
     pub(crate) fn limit_descriptors(&mut self, port: usize, most: usize) {
