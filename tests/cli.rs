@@ -5,6 +5,8 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use support::Server;
@@ -48,16 +50,48 @@ fn line_sends_lines_back_and_ctrl_c_stops_it_with_status_0() {
 #[test]
 fn listen_can_be_repeated_and_each_listener_has_its_line() {
     let server = Server::start(&["echo", "--listen", "127.0.0.1:0", "--listen", "[::1]:0"], 2);
-    assert!(server.listening[0].1.is_ipv4());
-    assert!(server.listening[1].1.is_ipv6());
+    assert!(server.listening[0].1.starts_with("tcp://127.0.0.1:"));
+    assert!(server.listening[1].1.starts_with("tcp://[::1]:"));
+}
+
+#[test]
+fn a_unix_socket_is_served_with_its_mode_and_removed_at_the_end() {
+    let folder = support::short_scratch();
+    let path = folder.join("s");
+    let address = format!("unix:{}?mode=600", path.display());
+    for way in ["KILL", "TERM"] {
+        // The second one finds what the first has left.
+        let mut server = Server::start(&["echo", "--listen", &address], 1);
+        assert_eq!(server.listening[0].1, format!("unix:{}", path.display()));
+        let found = std::fs::symlink_metadata(&path).expect("it is there");
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
+        let mut stream = UnixStream::connect(&path).expect("it listens");
+        stream.set_read_timeout(Some(support::PATIENCE)).expect("a limit");
+        stream.write_all(b"hello").expect("it is open");
+        stream.read_exact(&mut [0; 5]).expect("the echo");
+        drop(stream);
+        if way == "KILL" {
+            server.kill();
+            assert!(path.exists());
+            continue;
+        }
+        let output = ropewalk(&["echo", "--listen", &address]);
+        assert_eq!(output.status.code(), Some(1), "one is alive");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("another process listens there already"), "{said}");
+        server.signal(way);
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(!path.exists());
+    }
+    std::fs::remove_dir_all(folder).expect("it is ours");
 }
 
 /// As systemd starts it: the socket is descriptor 3, and the environment says so.
-fn activated(socket: TcpListener, names: &str, address: &str) -> Command {
+fn activated(socket: impl Into<OwnedFd>, names: &str, address: &str) -> Command {
     let mut command = Command::new("sh");
     let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
     command.args(["-c", script, env!("CARGO_BIN_EXE_ropewalk"), "echo", "--listen", address]);
-    command.env("LISTEN_FDNAMES", names).stdin(OwnedFd::from(socket));
+    command.env("LISTEN_FDNAMES", names).stdin(socket.into());
     command
 }
 
@@ -70,6 +104,16 @@ fn a_socket_that_systemd_passed_is_listened_on_by_its_place_or_its_name() {
         assert_eq!(server.address(), bound);
         assert_eq!(roundtrip(&server, b"hello", 5), b"hello");
     }
+    let folder = support::short_scratch();
+    let path = folder.join("s");
+    let socket = UnixListener::bind(&path).expect("a free path");
+    let mut server = Server::start_with(activated(socket, "web", "systemd:web"), 1);
+    assert_eq!(server.listening[0].1, format!("unix:{}", path.display()));
+    assert!(UnixStream::connect(&path).is_ok());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(path.exists(), "it is not ours");
+    std::fs::remove_dir_all(folder).expect("it is ours");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let output = activated(socket, "web", "systemd:mail").output().expect("sh is everywhere");
     assert_eq!(output.status.code(), Some(1));

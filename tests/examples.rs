@@ -26,8 +26,15 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
+        let mut server = Self::start_with(name, &["127.0.0.1:0"]);
+        let port = server.address.strip_prefix("tcp://").map(str::to_owned);
+        server.address = port.expect("a TCP address");
+        server
+    }
+
+    fn start_with(name: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary(name))
-            .arg("127.0.0.1:0")
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -35,7 +42,7 @@ impl Server {
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
         output.read_line(&mut line).expect("text");
-        let address = line.trim_end().strip_prefix("listening on tcp://").map(str::to_owned);
+        let address = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
         Self { child, address: address.expect(&line) }
     }
 
@@ -181,6 +188,23 @@ fn the_client_prints_all_that_comes_back() {
 }
 
 #[test]
+fn an_open_file_travels_over_a_unix_socket() {
+    let path = std::env::temp_dir().join(format!("ropewalk-files-{}", std::process::id()));
+    let socket = format!("unix:{}", path.display());
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rustfmt.toml");
+    let name = file.to_str().expect("a path of text");
+    let server = Server::start_with("descriptor_server", &[&socket, name]);
+    assert_eq!(server.address, socket);
+    let expected = std::fs::read_to_string(&file).expect("it is in the repository");
+    for _ in 0..2 {
+        let output = run("descriptor_client", &[&socket]);
+        assert_eq!(said(&output), format!("{name}:\n{expected}"));
+    }
+    drop(server);
+    std::fs::remove_file(path).expect("a server that is killed leaves it");
+}
+
+#[test]
 fn the_ticker_tells_everybody_the_time() {
     let server = Server::start("ticker");
     let (mut one, mut other) = (server.call(), server.call());
@@ -298,7 +322,7 @@ fn every_example_is_short_says_how_to_run_it_and_is_run_here() {
         let text = std::fs::read_to_string(&path).expect("text");
         assert!(text.lines().count() < 60, "{name} has 60 lines or more");
         assert!(text.contains(&format!("--example {name}")), "{name} has no command");
-        let run = ["start", "run", "binary"].map(|call| format!("{call}(\"{name}\""));
+        let run = ["start", "start_with", "run", "binary"].map(|call| format!("{call}(\"{name}\""));
         assert!(run.iter().any(|run| here.contains(run)), "{name} is not run");
     }
 }

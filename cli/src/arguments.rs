@@ -61,10 +61,13 @@ macro_rules! addresses {
 An ADDRESS is one of
     tcp://127.0.0.1:8080      TCP; tcp:// may be left out, and a name may stand for the address
     tcp://[::1]:8080          TCP over IPv6: the address stands in brackets
+    unix:/run/app.sock        a Unix socket; a path that a crash has left behind is replaced
+    unix:@app                 a Unix socket in Linux's abstract namespace
     systemd:0                 the first socket that systemd passed, or by its name: systemd:web
 Options follow a ?, with & between them (quote both from the shell):
     backlog=N                 connections that the kernel holds until they are accepted [1024]
-    reuse-port=true           several processes share the address"
+    reuse-port=true           several processes share the address (TCP)
+    mode=660                  who may connect: the path's permissions, in octal (unix:) [umask]"
     };
 }
 

@@ -87,6 +87,11 @@ pub(crate) const MAX_UNIX_NAME: usize =
 pub(crate) const UNNAMED: &str = "(unnamed)";
 
 impl UnixAddress {
+    /// No name: what a client's socket has, unless it was bound.
+    pub const fn unnamed() -> Self {
+        Self(Name::Unnamed)
+    }
+
     /// The socket at `path`; `None` when that is empty, too long (107 bytes on Linux) or has a
     /// NUL in it.
     pub fn new(path: impl AsRef<Path>) -> Option<Self> {

@@ -35,7 +35,7 @@ mod read;
 /// | `mode=660` | who may connect: the permissions of the path, in octal (Unix sockets) |
 /// | `client-ca=FILE` | clients must show a certificate that one of these signed (TLS) |
 ///
-/// `tls://`, `unix:` and `proxy=true` are read, but cannot be listened on yet.
+/// `tls://` and `proxy=true` are read, but cannot be listened on yet.
 ///
 /// In a path or a file name, `%3F` stands for `?`, `%26` for `&` and `%25` for `%`.
 ///

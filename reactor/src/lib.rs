@@ -71,6 +71,7 @@ pub mod testing;
 mod threads;
 mod timer;
 mod transport;
+mod unix;
 mod writing;
 
 pub use address::{Address, UnixAddress};
@@ -89,6 +90,7 @@ pub use shutdown::Hold;
 pub use simulation::Simulation;
 pub use timer::TimerId;
 pub use transport::Transport;
+pub use unix::PeerCredentials;
 
 /// The log target of everything in this crate.
 pub(crate) const LOG: &str = "ropewalk_reactor";

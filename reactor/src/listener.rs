@@ -64,20 +64,19 @@ impl Listener {
     }
 
     fn keep_reserve(&mut self) {
-        if self.reserve.is_none() && matches!(self.socket, Listening::Tcp(_)) {
+        if self.reserve.is_none() && self.socket.is_kernel() {
             self.reserve = File::open("/dev/null").ok();
         }
     }
 
     /// Takes one caller off the queue and closes the line; false when even that cannot be done.
     fn shed(&mut self) -> bool {
-        let kernel = matches!(self.socket, Listening::Tcp(_));
-        if kernel && self.reserve.take().is_none() {
+        if self.socket.is_kernel() && self.reserve.take().is_none() {
             return false;
         }
         let shed = match &mut self.socket {
-            Listening::Tcp(_) => self.socket.accept().is_ok(),
             Listening::Simulated(socket) => socket.shed(),
+            _ => self.socket.accept().is_ok(),
         };
         self.keep_reserve();
         shed

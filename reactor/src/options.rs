@@ -125,6 +125,14 @@ impl ListenOptions {
         /// core, each with a listener of its own.
         reuse_port: bool;
     }
+
+    /// Who may connect to a Unix socket: the permissions of its path, as for chmod(2) (what the
+    /// umask leaves; without `w`, nobody can connect). They are set before anyone can.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode & 0o777);
+        self
+    }
 }
 
 /// How to connect.

@@ -31,7 +31,7 @@
 //! unless told to ([`Simulation::resets`]), is failure.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -185,7 +185,7 @@ impl Simulation {
     pub fn dial(&mut self, address: &str) -> Result<Peer, Error> {
         let endpoint: Endpoint = address.parse()?;
         match endpoint.target() {
-            Target::Address(Address::Tcp(address)) => self.dial_address(*address),
+            Target::Address(address) => self.dial_address(address.clone()),
             _ => {
                 let source = std::io::ErrorKind::Unsupported.into();
                 Err(Error::Connect { endpoint, source })
@@ -197,8 +197,9 @@ impl Simulation {
     ///
     /// # Errors
     /// No socket could be had.
-    pub fn dial_address(&mut self, address: SocketAddr) -> Result<Peer, Error> {
-        let stream = network::Stream::bare(&mut self.outside, address)
+    pub fn dial_address(&mut self, address: impl Into<Address>) -> Result<Peer, Error> {
+        let address = address.into();
+        let stream = network::Stream::bare(&mut self.outside, &address)
             .map_err(|source| Error::Connect { endpoint: address.into(), source })?;
         Ok(self.peers.add(stream))
     }

@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     child: Child,
     /// What it said on standard output: `(kind, address)` for each listener.
-    pub listening: Vec<(String, SocketAddr)>,
+    pub listening: Vec<(String, String)>,
     errors: mpsc::Receiver<String>,
     /// Its user's data home, in which nobody else keeps anything.
     home: PathBuf,
@@ -57,15 +57,16 @@ impl Server {
             let words: Vec<_> = line.split(' ').collect();
             let [announcement, kind, address] = words[..] else { panic!("{line:?}") };
             assert_eq!(announcement, "listening", "{line:?}");
-            let address = address.strip_prefix("tcp://").expect(&line);
-            listening.push((kind.to_owned(), address.parse().expect(&line)));
+            listening.push((kind.to_owned(), address.to_owned()));
         }
         Self { child, listening, errors, home }
     }
 
     /// Where it listens first.
     pub fn address(&self) -> SocketAddr {
-        self.listening[0].1
+        let address = &self.listening[0].1;
+        let tcp = address.strip_prefix("tcp://").and_then(|address| address.parse().ok());
+        tcp.unwrap_or_else(|| panic!("it listens on {address}"))
     }
 
     /// Sends it a signal by name, as in `kill -TERM`.
@@ -122,6 +123,16 @@ pub fn scratch(what: &str) -> PathBuf {
     let directory = target().join("tests-scratch").join(name);
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).expect("target/ is writable");
+    directory
+}
+
+/// As [`scratch`], with a path that is short enough for the one of a Unix socket in it.
+pub fn short_scratch() -> PathBuf {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("ropewalk-{}-{number}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("the temporary directory is writable");
     directory
 }
 
