@@ -55,6 +55,20 @@ fn listen_can_be_repeated_and_each_listener_has_its_line() {
 }
 
 #[test]
+fn behind_a_proxy_the_header_is_taken_off_and_whoever_has_none_is_closed() {
+    let server = Server::start(&["echo", "--listen", "127.0.0.1:0?proxy=true"], 1);
+    let mut sent = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n".to_vec();
+    sent.extend_from_slice(b"hello");
+    assert_eq!(roundtrip(&server, &sent, 5), b"hello");
+    let mut stream = TcpStream::connect(server.address()).expect("it listens");
+    stream.set_read_timeout(Some(support::PATIENCE)).expect("a limit");
+    stream.write_all(b"hello").expect("it is open");
+    assert!(!stream.read(&mut [0; 1]).is_ok_and(|count| count > 0));
+    let said = server.said();
+    assert!(said.contains("its PROXY header is wrong: it begins with something else"), "{said}");
+}
+
+#[test]
 fn a_unix_socket_is_served_with_its_mode_and_removed_at_the_end() {
     let folder = support::short_scratch();
     let path = folder.join("s");

@@ -67,6 +67,8 @@ An ADDRESS is one of
 Options follow a ?, with & between them (quote both from the shell):
     backlog=N                 connections that the kernel holds until they are accepted [1024]
     reuse-port=true           several processes share the address (TCP)
+    proxy=true                each connection begins with a PROXY protocol header (v1 or v2): who its
+                              client really is, as a proxy in front of the service says
     mode=660                  who may connect: the path's permissions, in octal (unix:) [umask]"
     };
 }

@@ -13,6 +13,7 @@ use log::warn;
 use slab::Slab;
 
 use crate::address::Address;
+use crate::arrival::Arrival;
 use crate::clock::Clock;
 use crate::connection::{Connections, Stage};
 use crate::connector::Connector;
@@ -49,6 +50,8 @@ pub(crate) enum Alarm {
     Linger(ConnectionId),
     /// An attempt to connect must be done.
     Connect(u32, u32),
+    /// The header of an accepted connection must be there.
+    Arrival(u32, u32, Duration),
     /// Descriptors ran out a while ago: try to accept again.
     Accept(ListenerId),
     /// The stop has been held, or has flushed, for long enough.
@@ -57,8 +60,22 @@ pub(crate) enum Alarm {
 
 /// A connection to be born in the turn's step for births.
 pub(crate) enum Birth {
-    Accepted { listener: ListenerId, stream: Stream, peer: Address },
-    Connected { connector: Box<Connector>, stream: Stream, peer: Address },
+    Accepted {
+        listener: ListenerId,
+        stream: Stream,
+        peer: Address,
+    },
+    /// Accepted earlier; the header that named its peer has come since.
+    Arrived {
+        listener: ListenerId,
+        stream: Stream,
+        peer: Address,
+    },
+    Connected {
+        connector: Box<Connector>,
+        stream: Stream,
+        peer: Address,
+    },
 }
 
 /// The connection that is just now told of its loss.
@@ -77,6 +94,7 @@ pub(crate) struct Core {
 
     pub(crate) connections: Connections,
     pub(crate) listeners: Slab<Listener>,
+    pub(crate) arrivals: Slab<Arrival>,
     pub(crate) connectors: Slab<Option<Box<Connector>>>,
     pub(crate) timers: Timers<Alarm>,
     pub(crate) tasks: Tasks,
@@ -294,7 +312,6 @@ impl Core {
         let source = Source::Listener(slot);
         let bound = match endpoint.target() {
             _ if endpoint.tls().is_some() => Err(no_tls()),
-            _ if options.proxy => Err(io::ErrorKind::Unsupported.into()),
             Target::Systemd(which) => self.network.listen_passed(which, &options, source),
             Target::Address(address) => self.network.listen(address, &options, source),
             Target::Name { host, port } => {
@@ -310,8 +327,9 @@ impl Core {
         };
         let socket = bound.map_err(|source| Error::Listen { endpoint, source })?;
         let id = ListenerId { slot, generation: self.generations.next() };
+        let proxy = options.proxy.then_some(options.proxy_timeout);
         let connection = Rc::new(options.connection);
-        self.listeners.insert(Listener::new(id, socket, factory, connection));
+        self.listeners.insert(Listener::new(id, socket, factory, connection, proxy));
         Ok(id)
     }
 
@@ -325,6 +343,7 @@ impl Core {
         if self.listener(id).is_none() {
             return false;
         }
+        self.close_arrivals(id);
         let listener = self.listeners.remove(id.slot as usize);
         self.garbage.push(Box::new(listener.factory));
         true

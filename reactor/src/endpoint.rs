@@ -29,13 +29,13 @@ mod read;
 ///
 /// | option | means |
 /// |---|---|
-/// | `proxy=true` | each connection begins with a PROXY protocol header  |
+/// | `proxy=true` | each connection begins with a PROXY protocol header, see [`ListenOptions::proxy`] |
 /// | `backlog=4096` | connections that the kernel holds until they are accepted |
 /// | `reuse-port=true` | several sockets share the address (TCP) |
 /// | `mode=660` | who may connect: the permissions of the path, in octal (Unix sockets) |
 /// | `client-ca=FILE` | clients must show a certificate that one of these signed (TLS) |
 ///
-/// `tls://` and `proxy=true` are read, but cannot be listened on yet.
+/// `tls://` is read, but cannot be listened on yet.
 ///
 /// In a path or a file name, `%3F` stands for `?`, `%26` for `&` and `%25` for `%`.
 ///

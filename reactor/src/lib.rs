@@ -33,6 +33,7 @@
 compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
 
 mod address;
+mod arrival;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;
@@ -56,6 +57,7 @@ mod output;
 mod panics;
 mod percent;
 pub mod protocol;
+mod proxy;
 mod random;
 mod reactor;
 mod reading;

@@ -32,6 +32,8 @@ pub(crate) struct Listener {
     pub(crate) socket: Listening,
     pub(crate) factory: Box<dyn AnyFactory>,
     pub(crate) connection: Rc<ConnectionOptions>,
+    /// Connections begin with a PROXY header, which must come within this time.
+    pub(crate) proxy: Option<Duration>,
     /// In the list of listeners with more to accept.
     pub(crate) in_accepting: bool,
     /// Descriptors ran out: said once, until accepting works again.
@@ -48,12 +50,14 @@ impl Listener {
         socket: Listening,
         factory: Box<dyn AnyFactory>,
         connection: Rc<ConnectionOptions>,
+        proxy: Option<Duration>,
     ) -> Self {
         let mut listener = Self {
             id,
             socket,
             factory,
             connection,
+            proxy,
             in_accepting: false,
             starved: false,
             looks_again: false,

@@ -76,6 +76,7 @@ impl Reactor {
                 generations: Generations::default(),
                 connections: Connections::default(),
                 listeners: Slab::new(),
+                arrivals: Slab::new(),
                 connectors: Slab::new(),
                 timers: Timers::new(),
                 tasks: Tasks::new(shared.clone()),
@@ -179,6 +180,7 @@ impl Reactor {
                     }
                 }
                 Source::Connector(slot) => self.core.connect_moved(slot),
+                Source::Arrival(slot) => self.core.arrival_moved(slot),
                 Source::Waker => {} // what it tells of has its own step
                 Source::Signals => self.core.signals_moved(),
             }
@@ -214,6 +216,9 @@ impl Reactor {
                 Alarm::Linger(id) => self.core.finish(id),
                 Alarm::Connect(slot, generation) => {
                     self.core.connect_ended(slot, generation, Error::TimedOut);
+                }
+                Alarm::Arrival(slot, generation, limit) => {
+                    self.core.arrival_timed_out(slot, generation, limit);
                 }
                 Alarm::Accept(id) => self.core.accept_again(id),
                 Alarm::Shutdown => self.core.shutdown.timed_out(),

@@ -16,6 +16,8 @@ use crate::options::{ConnectionOptions, ListenOptions};
 use crate::simulation::network as simulated;
 use crate::unix::{self, BoundPath, PeerCredentials, UnixEnd};
 
+const PEEK: rustix::net::RecvFlags = rustix::net::RecvFlags::PEEK;
+
 /// One end of a connection's byte stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -56,6 +58,15 @@ impl Stream {
                 }
             }
             Self::Simulated(stream) => stream.recv(buffer, limit),
+        }
+    }
+
+    /// Looks at what has arrived, and takes nothing of it; 0 is the peer's FIN.
+    pub(crate) fn peek(&mut self, data: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => again(|| stream.peek(data)),
+            Self::Unix(end) => again(|| Ok(rustix::net::recv(&end.socket, &mut *data, PEEK)?.0)),
+            Self::Simulated(stream) => stream.peek(data),
         }
     }
 

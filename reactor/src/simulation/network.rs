@@ -352,19 +352,35 @@ impl Net {
         Ok(taken)
     }
 
+    /// What a receive answers when nothing has arrived.
+    fn nothing_arrived(&mut self, index: usize) -> io::Result<usize> {
+        let end = self.end(index);
+        match end.failure {
+            // Told once; then the socket is at its end, as the kernel has it.
+            Some(io::ErrorKind::NotConnected) => Ok(0),
+            Some(kind) => {
+                end.failure = Some(io::ErrorKind::NotConnected);
+                Err(kind.into())
+            }
+            None if end.fin_arrived => Ok(0),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn peek(&mut self, index: usize, data: &mut [u8]) -> io::Result<usize> {
+        let end = self.end(index);
+        if end.arrived.is_empty() {
+            return self.nothing_arrived(index);
+        }
+        let count = data.len().min(end.arrived.len());
+        data[..count].copy_from_slice(&end.arrived[..count]);
+        Ok(count)
+    }
+
     fn recv(&mut self, index: usize, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
         let end = self.end(index);
         if end.arrived.is_empty() {
-            return match end.failure {
-                // Told once; then the socket is at its end, as the kernel has it.
-                Some(io::ErrorKind::NotConnected) => Ok(0),
-                Some(kind) => {
-                    end.failure = Some(io::ErrorKind::NotConnected);
-                    Err(kind.into())
-                }
-                None if end.fin_arrived => Ok(0),
-                None => Err(io::ErrorKind::WouldBlock.into()),
-            };
+            return self.nothing_arrived(index);
         }
         let count = limit.min(end.arrived.len());
         buffer.extend_from_slice(&end.arrived[..count]);
@@ -583,6 +599,10 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn recv(&mut self, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
         self.net.borrow_mut().recv(self.end, buffer, limit)
+    }
+
+    pub(crate) fn peek(&mut self, data: &mut [u8]) -> io::Result<usize> {
+        self.net.borrow_mut().peek(self.end, data)
     }
 
     pub(crate) fn send(&mut self, segments: &[IoSlice<'_>]) -> io::Result<usize> {
