@@ -213,6 +213,34 @@ fn the_ticker_tells_everybody_the_time() {
 }
 
 #[test]
+fn the_reconnecting_client_finds_a_server_that_comes_back() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = port.expect("a free port").to_string();
+    let mut client = Command::new(binary("reconnecting"))
+        .arg(&address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    let mut said = BufReader::new(client.stdout.take().expect("it is piped"));
+    let mut complaints = BufReader::new(client.stderr.take().expect("it is piped"));
+    // Nobody is there; then somebody is, goes away, and comes back.
+    let mut complaint = String::new();
+    complaints.read_line(&mut complaint).expect("a line of the log");
+    assert!(complaint.contains("connecting again in"), "{complaint}");
+    for _ in 0..2 {
+        let server = Server::start_with("ticker", &[&address]);
+        let mut line = String::new();
+        said.read_line(&mut line).expect("a line in time");
+        assert!(line.ends_with(" s\n"), "{line:?}");
+        drop(server);
+    }
+    client.kill().expect("it still runs");
+    client.wait().expect("it was killed");
+}
+
+#[test]
 fn the_countdown_counts_for_each_caller() {
     let server = Server::start("countdown");
     let (one, other) = (server.call(), server.call());

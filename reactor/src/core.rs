@@ -3,8 +3,9 @@
 //! lost, garbage), and the reactor acts on them between callbacks.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::address::Address;
 use crate::arrival::Arrival;
 use crate::clock::Clock;
 use crate::connection::{Connections, Stage};
-use crate::connector::Connector;
+use crate::connector::{Attempt, Connector};
 use crate::endpoint::{Endpoint, Target};
 use crate::handle::Shared;
 use crate::identity::{ConnectionId, Generations, ListenerId, Source};
@@ -27,13 +28,14 @@ use crate::options::{ListenOptions, ReactorOptions};
 use crate::output::OutputPool;
 use crate::protocol::{AnyFactory, Protocol, Reason};
 use crate::random::Random;
+use crate::resolver::Resolver;
 use crate::shutdown::Shutdown;
 use crate::signals::StopSignals;
 use crate::socket::Stream;
 use crate::tasks::Tasks;
 use crate::threads::Pool;
 use crate::timer::{TimerId, Timers};
-use crate::{Error, LOG, Reactor, Transport};
+use crate::{Error, LOG, Promise, Reactor, Transport};
 
 /// A call of a connection's own, made with its protocol.
 pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
@@ -48,8 +50,10 @@ pub(crate) enum Alarm {
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.
     Linger(ConnectionId),
-    /// An attempt to connect must be done.
+    /// A connection must have been made.
     Connect(u32, u32),
+    /// The attempts to make it have gone nowhere for a while: begin another one.
+    NextAttempt(u32, u32),
     /// The header of an accepted connection must be there.
     Arrival(u32, u32, Duration),
     /// Descriptors ran out a while ago: try to accept again.
@@ -95,7 +99,10 @@ pub(crate) struct Core {
     pub(crate) connections: Connections,
     pub(crate) listeners: Slab<Listener>,
     pub(crate) arrivals: Slab<Arrival>,
-    pub(crate) connectors: Slab<Option<Box<Connector>>>,
+    pub(crate) connectors: Slab<Box<Connector>>,
+    pub(crate) attempts: Slab<Attempt>,
+    /// One of the user's own; away while it is called.
+    pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) timers: Timers<Alarm>,
     pub(crate) tasks: Tasks,
     pub(crate) pool: Pool,
@@ -112,6 +119,8 @@ pub(crate) struct Core {
     pub(crate) births: VecDeque<Birth>,
     pub(crate) lost: Vec<ConnectionId>,
     pub(crate) departed: Option<Departed>,
+    /// Who waits for the loss of a connection.
+    pub(crate) watchers: BTreeMap<ConnectionId, Vec<Promise<Reason>>>,
     /// Values of users that must not be dropped while a callback runs: their `Drop` is user code.
     pub(crate) garbage: Vec<Box<dyn Any>>,
 
@@ -316,7 +325,8 @@ impl Core {
             Target::Address(address) => self.network.listen(address, &options, source),
             Target::Name { host, port } => {
                 let mut bound = Err(io::ErrorKind::AddrNotAvailable.into());
-                for address in crate::resolver::now(&self.network, host, *port)? {
+                for ip in crate::resolver::now(&self.network, host)? {
+                    let address = SocketAddr::new(ip, *port).into();
                     bound = self.network.listen(&address, &options, source);
                     if bound.is_ok() {
                         break;

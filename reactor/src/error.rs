@@ -47,6 +47,8 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// The connection that was asked about has gone.
+    Gone,
     /// The factory refused the connection that was made, or panicked.
     Refused,
     /// The time given for it ran out.
@@ -86,6 +88,7 @@ impl fmt::Display for Error {
                 write!(f, "cannot connect to {endpoint}: {source}")
             }
             Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
+            Self::Gone => f.write_str("the connection has gone"),
             Self::Refused => f.write_str("the factory refused the connection"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Cancelled => f.write_str("cancelled"),

@@ -52,7 +52,7 @@ pub(crate) struct Generations(u32);
 /// The generation part of tokens that do not belong to a connection.
 const NO_CONNECTION: u32 = 0;
 const LISTENER: u32 = u32::MAX;
-const CONNECTOR: u32 = u32::MAX - 1;
+const ATTEMPT: u32 = u32::MAX - 1;
 const ARRIVAL: u32 = u32::MAX - 2;
 
 impl Generations {
@@ -70,7 +70,7 @@ impl Generations {
 pub(crate) enum Source {
     Connection(ConnectionId),
     Listener(u32),
-    Connector(u32),
+    Attempt(u32),
     Arrival(u32),
     Waker,
     Signals,
@@ -81,7 +81,7 @@ impl Source {
         let packed = match self {
             Self::Connection(id) => id.0,
             Self::Listener(slot) => (u64::from(LISTENER) << 32) | u64::from(slot),
-            Self::Connector(slot) => (u64::from(CONNECTOR) << 32) | u64::from(slot),
+            Self::Attempt(slot) => (u64::from(ATTEMPT) << 32) | u64::from(slot),
             Self::Arrival(slot) => (u64::from(ARRIVAL) << 32) | u64::from(slot),
             Self::Waker => 0,
             Self::Signals => 1,
@@ -96,7 +96,7 @@ impl Source {
             NO_CONNECTION if slot == 0 => Self::Waker,
             NO_CONNECTION => Self::Signals,
             LISTENER => Self::Listener(slot),
-            CONNECTOR => Self::Connector(slot),
+            ATTEMPT => Self::Attempt(slot),
             ARRIVAL => Self::Arrival(slot),
             _ => Self::Connection(ConnectionId(packed)),
         }
@@ -114,7 +114,7 @@ mod tests {
             Source::Connection(ConnectionId::new(u32::MAX as usize, ARRIVAL - 1)),
             Source::Listener(0),
             Source::Listener(7),
-            Source::Connector(0),
+            Source::Attempt(0),
             Source::Arrival(9),
             Source::Waker,
             Source::Signals,

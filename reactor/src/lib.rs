@@ -61,6 +61,7 @@ mod proxy;
 mod random;
 mod reactor;
 mod reading;
+mod reconnecting;
 mod repeating;
 mod requests;
 mod resolver;
@@ -87,7 +88,9 @@ pub use options::{ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptio
 pub use output::Written;
 pub use protocol::{Factory, IntoProtocol, Protocol, Reason, layer_of};
 pub use reactor::Reactor;
+pub use reconnecting::ReconnectingClient;
 pub use repeating::RepeatingCall;
+pub use resolver::Resolver;
 pub use shutdown::Hold;
 pub use simulation::Simulation;
 pub use timer::TimerId;

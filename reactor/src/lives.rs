@@ -124,6 +124,9 @@ impl Reactor {
         let peer = connection.peer.clone();
         drop(connection);
         debug!(target: LOG, "{peer}: lost: {reason}");
+        for watcher in self.core.watchers.remove(&id).unwrap_or_default() {
+            watcher.succeed(reason.clone()); // whose callback is called later
+        }
         let Some(mut protocol) = protocol else { return };
         self.core.departed = Some(Departed { id, host, peer: peer.clone() });
         let mut transport = Transport { core: &mut self.core, id };

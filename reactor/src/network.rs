@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,8 +226,8 @@ impl Network {
     }
 
     /// The addresses that the simulation's table has for a name; `None` outside of one.
-    pub(crate) fn simulated_name(&self, host: &str, port: u16) -> Option<io::Result<Vec<Address>>> {
-        Some(self.simulated()?.borrow().resolve(host, port))
+    pub(crate) fn simulated_name(&self, host: &str) -> Option<io::Result<Vec<IpAddr>>> {
+        Some(self.simulated()?.borrow().resolve(host))
     }
 }
 

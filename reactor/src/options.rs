@@ -21,6 +21,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Twisted's default for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// RFC 8305, section 8: the recommended Connection Attempt Delay.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// A proxy sends its header at once; the protocol's specification asks for 3 s at least, in which
 /// TCP sends again what was lost. nginx waits 30 s, but whoever says nothing has a descriptor.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -157,12 +159,18 @@ impl ListenOptions {
 pub struct ConnectOptions {
     pub(crate) connection: ConnectionOptions,
     pub(crate) timeout: Duration,
+    pub(crate) attempt_delay: Duration,
     pub(crate) bind: Option<SocketAddr>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { connection: ConnectionOptions::default(), timeout: CONNECT_TIMEOUT, bind: None }
+        Self {
+            connection: ConnectionOptions::default(),
+            timeout: CONNECT_TIMEOUT,
+            attempt_delay: ATTEMPT_DELAY,
+            bind: None,
+        }
     }
 }
 
@@ -172,7 +180,11 @@ impl ConnectOptions {
         connection: ConnectionOptions;
         /// How long it may take until the connection is there, resolving included (30 s).
         timeout: Duration;
-        /// The local address to connect from (the system's choice).
+        /// How long the attempt at one address of a name has until the next one begins beside
+        /// it (250 ms); when it fails, that begins at once.
+        attempt_delay: Duration;
+        /// The local address to connect from (the system's choice); port 0 leaves that to the
+        /// system. Addresses of the other family are not tried then.
         bind: Option<SocketAddr>;
     }
 }

@@ -139,6 +139,12 @@ impl Simulation {
         self.net.borrow_mut().name(host, addresses.into_iter().collect());
     }
 
+    /// From now on, whoever tries to connect to `address` gets no answer at all, as behind a
+    /// firewall that drops packets.
+    pub fn silence(&mut self, address: IpAddr) {
+        self.net.borrow_mut().silence(address);
+    }
+
     /// Adds a reactor to the network, and answers its index.
     pub fn add_reactor(&mut self) -> usize {
         self.add_reactor_with(ReactorOptions::default())

@@ -289,8 +289,14 @@ impl Listening {
 /// Begins to connect; the writable edge tells the end of it.
 pub(crate) fn connect_tcp(address: SocketAddr, bind: Option<SocketAddr>) -> io::Result<Stream> {
     let Some(bind) = bind else { return TcpStream::connect(address).map(Stream::Tcp) };
+    if bind.is_ipv4() != address.is_ipv4() {
+        let problem = format!("the local address {} is of the other family", bind.ip());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
+    // A port of one's own choice is free again at once, not after the last connection's TIME_WAIT.
+    socket.set_reuse_address(bind.port() != 0)?;
     socket.bind(&bind.into())?;
     match socket.connect(&address.into()) {
         Ok(()) => {}

@@ -8,7 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -53,6 +53,8 @@ pub(crate) struct Net {
     sequence: u64,
     next_port: u16,
     names: BTreeMap<String, Vec<IpAddr>>,
+    /// Connection requests to these are lost.
+    silent: BTreeSet<IpAddr>,
     /// Edges not yet told, by reactor.
     edges: Vec<BTreeMap<Source, Readiness>>,
     /// Descriptors in use, and how many there may be, by reactor.
@@ -126,6 +128,7 @@ impl Net {
             sequence: 0,
             next_port: FIRST_FREE_PORT,
             names: BTreeMap::new(),
+            silent: BTreeSet::new(),
             edges: Vec::new(),
             descriptors: Vec::new(),
         }
@@ -135,11 +138,14 @@ impl Net {
         self.names.insert(host.to_owned(), addresses);
     }
 
-    pub(crate) fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<Address>> {
+    pub(crate) fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
         let nowhere = || io::Error::new(io::ErrorKind::NotFound, "no such name");
-        let addresses = self.names.get(host).ok_or_else(nowhere)?;
-        let address = |&address| Address::Tcp(SocketAddr::new(address, port));
-        Ok(addresses.iter().map(address).collect())
+        self.names.get(host).cloned().ok_or_else(nowhere)
+    }
+
+    /// From now on nobody answers at `address`, neither yes nor no.
+    pub(crate) fn silence(&mut self, address: IpAddr) {
+        self.silent.insert(address);
     }
 
     pub(crate) fn limit_descriptors(&mut self, port: usize, most: usize) {
@@ -243,6 +249,9 @@ impl Net {
             return;
         }
         let (from, to) = (end.local.clone(), end.peer.clone());
+        if to.ip().is_some_and(|ip| self.silent.contains(&ip)) {
+            return;
+        }
         let at = match to.port() {
             Some(port) if !self.listeners.contains_key(&to) => {
                 SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()
