@@ -4,6 +4,9 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use support::Server;
@@ -47,8 +50,89 @@ fn line_sends_lines_back_and_ctrl_c_stops_it_with_status_0() {
 #[test]
 fn listen_can_be_repeated_and_each_listener_has_its_line() {
     let server = Server::start(&["echo", "--listen", "127.0.0.1:0", "--listen", "[::1]:0"], 2);
-    assert!(server.listening[0].1.is_ipv4());
-    assert!(server.listening[1].1.is_ipv6());
+    assert!(server.listening[0].1.starts_with("tcp://127.0.0.1:"));
+    assert!(server.listening[1].1.starts_with("tcp://[::1]:"));
+}
+
+#[test]
+fn behind_a_proxy_the_header_is_taken_off_and_whoever_has_none_is_closed() {
+    let server = Server::start(&["echo", "--listen", "127.0.0.1:0?proxy=true"], 1);
+    let mut sent = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n".to_vec();
+    sent.extend_from_slice(b"hello");
+    assert_eq!(roundtrip(&server, &sent, 5), b"hello");
+    let mut stream = TcpStream::connect(server.address()).expect("it listens");
+    stream.set_read_timeout(Some(support::PATIENCE)).expect("a limit");
+    stream.write_all(b"hello").expect("it is open");
+    assert!(!stream.read(&mut [0; 1]).is_ok_and(|count| count > 0));
+    let said = server.said();
+    assert!(said.contains("its PROXY header is wrong: it begins with something else"), "{said}");
+}
+
+#[test]
+fn a_unix_socket_is_served_with_its_mode_and_removed_at_the_end() {
+    let folder = support::short_scratch();
+    let path = folder.join("s");
+    let address = format!("unix:{}?mode=600", path.display());
+    for way in ["KILL", "TERM"] {
+        // The second one finds what the first has left.
+        let mut server = Server::start(&["echo", "--listen", &address], 1);
+        assert_eq!(server.listening[0].1, format!("unix:{}", path.display()));
+        let found = std::fs::symlink_metadata(&path).expect("it is there");
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
+        let mut stream = UnixStream::connect(&path).expect("it listens");
+        stream.set_read_timeout(Some(support::PATIENCE)).expect("a limit");
+        stream.write_all(b"hello").expect("it is open");
+        stream.read_exact(&mut [0; 5]).expect("the echo");
+        drop(stream);
+        if way == "KILL" {
+            server.kill();
+            assert!(path.exists());
+            continue;
+        }
+        let output = ropewalk(&["echo", "--listen", &address]);
+        assert_eq!(output.status.code(), Some(1), "one is alive");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("another process listens there already"), "{said}");
+        server.signal(way);
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(!path.exists());
+    }
+    std::fs::remove_dir_all(folder).expect("it is ours");
+}
+
+/// As systemd starts it: the socket is descriptor 3, and the environment says so.
+fn activated(socket: impl Into<OwnedFd>, names: &str, address: &str) -> Command {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_ropewalk"), "echo", "--listen", address]);
+    command.env("LISTEN_FDNAMES", names).stdin(socket.into());
+    command
+}
+
+#[test]
+fn a_socket_that_systemd_passed_is_listened_on_by_its_place_or_its_name() {
+    for address in ["systemd:0", "systemd:web"] {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let bound = socket.local_addr().expect("it is bound");
+        let server = Server::start_with(activated(socket, "web", address), 1);
+        assert_eq!(server.address(), bound);
+        assert_eq!(roundtrip(&server, b"hello", 5), b"hello");
+    }
+    let folder = support::short_scratch();
+    let path = folder.join("s");
+    let socket = UnixListener::bind(&path).expect("a free path");
+    let mut server = Server::start_with(activated(socket, "web", "systemd:web"), 1);
+    assert_eq!(server.listening[0].1, format!("unix:{}", path.display()));
+    assert!(UnixStream::connect(&path).is_ok());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(path.exists(), "it is not ours");
+    std::fs::remove_dir_all(folder).expect("it is ours");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let output = activated(socket, "web", "systemd:mail").output().expect("sh is everywhere");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("systemd:mail: systemd passed 1 socket, systemd:0 (\"web\")"), "{said}");
 }
 
 #[test]
@@ -69,6 +153,10 @@ fn a_bad_address_is_refused_with_a_right_one() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("the port is missing") && said.contains("127.0.0.1:"), "{said}");
+    let output = ropewalk(&["echo", "--listen", "127.0.0.1:99999"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let right = "port 99999 is over 65535; write it like tcp://127.0.0.1:8080";
+    assert!(said.contains(right), "{said}");
 }
 
 #[test]
@@ -99,6 +187,11 @@ fn help_is_enough_to_use_it() {
     let said = String::from_utf8_lossy(&output.stdout);
     for word in ["serve", "amqp", "http", "line", "echo", "RUST_LOG"] {
         assert!(said.contains(word), "{said}");
+    }
+    for service in ["amqp", "http", "line", "echo"] {
+        let output = ropewalk(&[service, "--help"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("An ADDRESS is one of"), "{said}");
     }
     let output = ropewalk(&["serve", "--help"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("[[service]]"));

@@ -26,12 +26,18 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
-        Self::start_with(name, &[])
+        Self::start_on_a_port(name, &[])
+    }
+
+    fn start_on_a_port(name: &str, more: &[&str]) -> Self {
+        let mut server = Self::start_with(name, &[&["127.0.0.1:0"], more].concat());
+        let port = server.address.strip_prefix("tcp://").map(str::to_owned);
+        server.address = port.expect("a TCP address");
+        server
     }
 
     fn start_with(name: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary(name))
-            .arg("127.0.0.1:0")
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -40,7 +46,7 @@ impl Server {
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
         output.read_line(&mut line).expect("text");
-        let address = line.trim_end().strip_prefix("listening on tcp://").map(str::to_owned);
+        let address = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
         Self { child, address: address.expect(&line) }
     }
 
@@ -186,11 +192,56 @@ fn the_client_prints_all_that_comes_back() {
 }
 
 #[test]
+fn an_open_file_travels_over_a_unix_socket() {
+    let path = std::env::temp_dir().join(format!("ropewalk-files-{}", std::process::id()));
+    let socket = format!("unix:{}", path.display());
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rustfmt.toml");
+    let name = file.to_str().expect("a path of text");
+    let server = Server::start_with("descriptor_server", &[&socket, name]);
+    assert_eq!(server.address, socket);
+    let expected = std::fs::read_to_string(&file).expect("it is in the repository");
+    for _ in 0..2 {
+        let output = run("descriptor_client", &[&socket]);
+        assert_eq!(said(&output), format!("{name}:\n{expected}"));
+    }
+    drop(server);
+    std::fs::remove_file(path).expect("a server that is killed leaves it");
+}
+
+#[test]
 fn the_ticker_tells_everybody_the_time() {
     let server = Server::start("ticker");
     let (mut one, mut other) = (server.call(), server.call());
     assert_eq!((one.line(), other.line()), ("1 s\r\n".into(), "1 s\r\n".into()));
     assert_eq!(one.line(), "2 s\r\n");
+}
+
+#[test]
+fn the_reconnecting_client_finds_a_server_that_comes_back() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = port.expect("a free port").to_string();
+    let mut client = Command::new(binary("reconnecting"))
+        .arg(&address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    let mut said = BufReader::new(client.stdout.take().expect("it is piped"));
+    let mut complaints = BufReader::new(client.stderr.take().expect("it is piped"));
+    // Nobody is there; then somebody is, goes away, and comes back.
+    let mut complaint = String::new();
+    complaints.read_line(&mut complaint).expect("a line of the log");
+    assert!(complaint.contains("connecting again in"), "{complaint}");
+    for _ in 0..2 {
+        let server = Server::start_with("ticker", &[&address]);
+        let mut line = String::new();
+        said.read_line(&mut line).expect("a line in time");
+        assert!(line.ends_with(" s\n"), "{line:?}");
+        drop(server);
+    }
+    client.kill().expect("it still runs");
+    client.wait().expect("it was killed");
 }
 
 #[test]
@@ -215,7 +266,7 @@ fn factors_are_found_on_other_threads() {
 fn sqlite_words_are_there_again_after_a_restart() {
     let file = std::env::temp_dir().join(format!("ropewalk-words-{}.db", std::process::id()));
     let path = file.to_str().expect("UTF-8");
-    let server = Server::start_with("sqlite_words", &[path]);
+    let server = Server::start_on_a_port("sqlite_words", &[path]);
     let mut caller = server.call();
     caller.send("ropewalk\nropewalk = a long hall\nropewalk\nx'; DROP TABLE words; --\n");
     assert_eq!(caller.line(), "never heard of it\r\n");
@@ -223,7 +274,7 @@ fn sqlite_words_are_there_again_after_a_restart() {
     assert_eq!(caller.line(), "a long hall\r\n");
     assert_eq!(caller.line(), "never heard of it\r\n");
     drop(server);
-    let server = Server::start_with("sqlite_words", &[path]);
+    let server = Server::start_on_a_port("sqlite_words", &[path]);
     let mut caller = server.call();
     caller.send("ropewalk\n");
     assert_eq!(caller.line(), "a long hall\r\n");
@@ -325,7 +376,8 @@ fn every_example_is_short_says_how_to_run_it_and_is_run_here() {
         let text = std::fs::read_to_string(&path).expect("text");
         assert!(text.lines().count() < 60, "{name} has 60 lines or more");
         assert!(text.contains(&format!("--example {name}")), "{name} has no command");
-        let run = ["start", "run", "binary"].map(|call| format!("{call}(\"{name}\""));
+        let run = ["start", "start_with", "start_on_a_port", "run", "binary"]
+            .map(|call| format!("{call}(\"{name}\""));
         assert!(run.iter().any(|run| here.contains(run)), "{name} is not run");
     }
 }

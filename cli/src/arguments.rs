@@ -35,10 +35,13 @@ pub(crate) enum Command {
     #[command(after_help = AMQP, args_conflicts_with_subcommands = true)]
     Amqp(Box<MessageQueue>),
     /// Start an HTTP/1.1 server that answers with the request it saw
+    #[command(after_help = ADDRESSES)]
     Http(Http),
     /// Start a server that sends each line back
+    #[command(after_help = ADDRESSES)]
     Line(Line),
     /// Start a server that sends each byte back (RFC 862)
+    #[command(after_help = ADDRESSES)]
     Echo(Echo),
 }
 
@@ -51,7 +54,31 @@ pub(crate) struct MessageQueue {
     pub(crate) tool: Option<DataTool>,
 }
 
-const AMQP: &str = "\
+/// What stands for ADDRESS; `macro_rules` because `concat!` takes literals alone.
+macro_rules! addresses {
+    () => {
+        "\
+An ADDRESS is one of
+    tcp://127.0.0.1:8080      TCP; tcp:// may be left out, and a name may stand for the address
+    tcp://[::1]:8080          TCP over IPv6: the address stands in brackets
+    unix:/run/app.sock        a Unix socket; a path that a crash has left behind is replaced
+    unix:@app                 a Unix socket in Linux's abstract namespace
+    systemd:0                 the first socket that systemd passed, or by its name: systemd:web
+Options follow a ?, with & between them (quote both from the shell):
+    backlog=N                 connections that the kernel holds until they are accepted [1024]
+    reuse-port=true           several processes share the address (TCP)
+    proxy=true                each connection begins with a PROXY protocol header (v1 or v2): who its
+                              client really is, as a proxy in front of the service says
+    mode=660                  who may connect: the path's permissions, in octal (unix:) [umask]"
+    };
+}
+
+const ADDRESSES: &str = addresses!();
+
+const AMQP: &str = concat!(
+    addresses!(),
+    "
+
 Durable exchanges, queues, bindings and users, and persistent messages in durable queues, are kept in
 a directory: that of --data, or else ropewalk/amqp in $XDG_DATA_HOME or ~/.local/share; the log says
 where. One broker at a time uses a directory. `ropewalk amqp check DIR` tells what is in it.
@@ -86,7 +113,8 @@ lists there:
     user-file = \"users.txt\"
     max-connections = 1000
     memory-limit = \"2GiB\"
-    disk-limit = \"1GB\"";
+    disk-limit = \"1GB\""
+);
 
 const CONFIG: &str = "\
 The file is a list of services. Their options are named as on the command line:

@@ -100,7 +100,7 @@ fn announce(bound: &[(&Service, Address)]) -> io::Result<()> {
 fn table(bound: &[(&Service, Address)]) -> String {
     let mut rows = vec![("service".to_owned(), "address".to_owned(), "try".to_owned())];
     rows.extend(bound.iter().map(|(service, address)| {
-        (service.kind().to_owned(), address.to_string(), service.try_it(*address))
+        (service.kind().to_owned(), address.to_string(), service.try_it(address))
     }));
     let first = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     let second = rows.iter().map(|row| row.1.len()).max().unwrap_or(0);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use ropewalk::amqp::server::Server;
-use ropewalk::{Address, Endpoint, Error, Factory, Reactor, http, line};
+use ropewalk::{Address, Endpoint, Error, Factory, Reactor, UnixAddress, http, line};
 use serde::Deserialize;
 
 use crate::amqp::{Amqp, AmqpError};
@@ -124,7 +124,10 @@ impl Service {
     }
 
     /// A command that shows the service at work.
-    pub(crate) fn try_it(&self, address: Address) -> String {
+    pub(crate) fn try_it(&self, address: &Address) -> String {
+        if let Address::Unix(address) = address {
+            return self.try_unix(address);
+        }
         let Some(mut address) = address.socket_addr() else { return String::new() };
         // Whoever listens everywhere is reached by loopback.
         if address.ip().is_unspecified() {
@@ -140,6 +143,22 @@ impl Service {
             }
             Self::Http(_) => format!("curl http://{address}/hello"),
             Self::Line(_) | Self::Echo(_) => format!("nc {} {}", address.ip(), address.port()),
+        }
+    }
+
+    fn try_unix(&self, address: &UnixAddress) -> String {
+        let name = address.abstract_name().map(String::from_utf8_lossy);
+        match (self, address.path(), name) {
+            (Self::Amqp(_), ..) => "an AMQP 0-9-1 client that takes a Unix socket".to_owned(),
+            (Self::Http(_), Some(path), _) => {
+                format!("curl --unix-socket {} http://localhost/hello", path.display())
+            }
+            (Self::Http(_), _, Some(name)) => {
+                format!("curl --abstract-unix-socket {name} http://localhost/hello")
+            }
+            (_, Some(path), _) => format!("nc -U {}", path.display()),
+            (_, _, Some(name)) => format!("socat - ABSTRACT-CONNECT:{name}"),
+            _ => String::new(),
         }
     }
 

@@ -1,25 +1,32 @@
-//! Where a peer is (`Address`) and where to listen or connect (`Endpoint`, which may still be a
-//! name to resolve).
+//! Where one end of a connection is. Where to listen or to connect, which may still be a name to
+//! resolve, is an [`Endpoint`](crate::Endpoint).
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::Error;
+use crate::percent;
 
 /// The address of one end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Address {
     /// TCP over IPv4 or IPv6.
     Tcp(SocketAddr),
+    /// A Unix stream socket.
+    Unix(UnixAddress),
 }
 
 impl Address {
     /// The IP address and port, for a transport that has one.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
-        let Self::Tcp(address) = self;
-        Some(*address)
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
     }
 
     /// The IP address, for a transport that has one.
@@ -31,6 +38,14 @@ impl Address {
     pub fn port(&self) -> Option<u16> {
         self.socket_addr().map(|address| address.port())
     }
+
+    /// The file of a Unix socket that has one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(address) => address.path(),
+            Self::Tcp(_) => None,
+        }
+    }
 }
 
 impl From<SocketAddr> for Address {
@@ -40,144 +55,115 @@ impl From<SocketAddr> for Address {
 }
 
 impl fmt::Display for Address {
-    /// As on the command line: `tcp://127.0.0.1:5672`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Tcp(address) = self;
-        write!(f, "tcp://{address}")
-    }
-}
-
-/// Where to listen or to connect: `127.0.0.1:5672`, `[::1]:5672`, `tcp://host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Endpoint {
-    /// An address.
-    Address(Address),
-    /// A host name and a port; it is resolved off the loop.
-    Name {
-        /// The name, as DNS or the hosts file knows it.
-        host: String,
-        /// The TCP port.
-        port: u16,
-    },
-}
-
-impl FromStr for Endpoint {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self, Error> {
-        let bad = |problem| Error::BadAddress { given: given.to_owned(), problem };
-        let rest = match given.split_once("://") {
-            None => given,
-            Some(("tcp", rest)) => rest,
-            Some(_) => return Err(bad("only tcp:// is known here")),
-        };
-        if let Ok(address) = rest.parse::<SocketAddr>() {
-            return Ok(address.into());
-        }
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("the port is missing"))?;
-        let port = port.parse().map_err(|_| bad("the port is not a number from 0 to 65535"))?;
-        if host.is_empty() {
-            return Err(bad("the host is missing"));
-        }
-        if host.contains(':') || host.contains('[') {
-            return Err(bad("an IPv6 address stands in brackets"));
-        }
-        if host.len() > MAX_HOST_NAME || !host.bytes().all(is_name_byte) {
-            return Err(bad("that is not a host name"));
-        }
-        if host == "localhost" {
-            // RFC 6761 §6.3: a resolver may answer this one itself, and always with loopback.
-            return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into());
-        }
-        Ok(Self::Name { host: host.to_owned(), port })
-    }
-}
-
-/// RFC 1035 §2.3.4: a name is at most 255 octets, 253 of them as text.
-const MAX_HOST_NAME: usize = 253;
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
-}
-
-impl From<Address> for Endpoint {
-    fn from(address: Address) -> Self {
-        Self::Address(address)
-    }
-}
-
-impl From<SocketAddr> for Endpoint {
-    fn from(address: SocketAddr) -> Self {
-        Self::Address(Address::Tcp(address))
-    }
-}
-
-impl fmt::Display for Endpoint {
+    /// As on the command line: `tcp://127.0.0.1:5672`, `unix:/run/app.sock`. What connects to a
+    /// Unix socket has no name as a rule, and shows as `unix:(unnamed)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Name { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Unix(address) => write!(f, "unix:{address}"),
         }
     }
 }
 
-/// What `listen` and `connect` take: an endpoint, an address, or a string to parse.
-pub trait IntoEndpoint {
-    /// The endpoint, or why it is none.
-    fn into_endpoint(self) -> Result<Endpoint, Error>;
+/// The name of a Unix socket: a path, an abstract name (Linux), or none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnixAddress(Name);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Name {
+    Unnamed,
+    /// Not empty, without a NUL, at most `MAX_UNIX_NAME` bytes.
+    Path(Arc<Path>),
+    /// Not empty, at most `MAX_UNIX_NAME` bytes; any byte may be in it.
+    Abstract(Arc<[u8]>),
 }
 
-impl IntoEndpoint for &str {
-    fn into_endpoint(self) -> Result<Endpoint, Error> {
-        self.parse()
+/// What fits into a Unix socket's address: `sun_path` (108 bytes on Linux, 104 on BSD) without the
+/// NUL behind a path or before an abstract name.
+pub(crate) const MAX_UNIX_NAME: usize =
+    size_of::<libc::sockaddr_un>() - std::mem::offset_of!(libc::sockaddr_un, sun_path) - 1;
+
+/// How a socket without a name is shown.
+pub(crate) const UNNAMED: &str = "(unnamed)";
+
+impl UnixAddress {
+    /// No name: what a client's socket has, unless it was bound.
+    pub const fn unnamed() -> Self {
+        Self(Name::Unnamed)
     }
-}
 
-impl IntoEndpoint for &String {
-    fn into_endpoint(self) -> Result<Endpoint, Error> {
-        self.parse()
+    /// The socket at `path`; `None` when that is empty, too long (107 bytes on Linux) or has a
+    /// NUL in it.
+    pub fn new(path: impl AsRef<Path>) -> Option<Self> {
+        let path = path.as_ref();
+        let bytes = path.as_os_str().as_bytes();
+        let good = (1..=MAX_UNIX_NAME).contains(&bytes.len()) && !bytes.contains(&0);
+        good.then(|| Self(Name::Path(path.into())))
     }
-}
 
-impl<T: Into<Endpoint>> IntoEndpoint for T {
-    fn into_endpoint(self) -> Result<Endpoint, Error> {
-        Ok(self.into())
+    /// The socket with this name in Linux's abstract namespace; `None` when it is empty or too
+    /// long (107 bytes).
+    pub fn from_abstract_name(name: impl AsRef<[u8]>) -> Option<Self> {
+        let name = name.as_ref();
+        (1..=MAX_UNIX_NAME).contains(&name.len()).then(|| Self(Name::Abstract(name.into())))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_in_each_of_their_forms() {
-        for (given, shown) in [
-            ("127.0.0.1:5672", "tcp://127.0.0.1:5672"),
-            ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0"),
-            ("[::1]:5672", "tcp://[::1]:5672"),
-            ("tcp://[::1]:5672", "tcp://[::1]:5672"),
-            ("tcp://example.org:80", "tcp://example.org:80"),
-            ("localhost:7", "tcp://127.0.0.1:7"),
-        ] {
-            let endpoint: Endpoint = given.parse().expect(given);
-            assert_eq!(endpoint.to_string(), shown);
+    /// The path, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Name::Path(path) => Some(path),
+            _ => None,
         }
     }
 
-    #[test]
-    fn a_bad_address_is_told_with_what_is_wrong_and_a_right_one() {
-        for (given, problem) in [
-            ("5672", "the port is missing"),
-            ("127.0.0.1:70000", "the port is not a number"),
-            ("::1:5672", "brackets"),
-            (":80", "the host is missing"),
-            ("http://127.0.0.1:80", "only tcp://"),
-            ("ho st:80", "not a host name"),
-        ] {
-            let error = given.parse::<Endpoint>().expect_err(given).to_string();
-            assert!(error.contains(problem), "{given}: {error}");
-            assert!(error.contains("127.0.0.1:5672"), "{given}: {error}");
+    /// The abstract name, if it has one.
+    pub fn abstract_name(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Name::Abstract(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether it has no name.
+    pub fn is_unnamed(&self) -> bool {
+        self.0 == Name::Unnamed
+    }
+
+    /// What stands behind `unix:`: `@name` for an abstract name, else a path.
+    pub(crate) fn read(given: &str) -> Result<Self, String> {
+        let too_long = || format!("the name is longer than {MAX_UNIX_NAME} bytes");
+        match given.strip_prefix('@') {
+            _ if given == UNNAMED => Err("a socket without a name cannot be found".to_owned()),
+            _ if given.is_empty() => Err("the path is missing".to_owned()),
+            Some("") => Err("the name is missing".to_owned()),
+            Some(_) if !cfg!(target_os = "linux") => {
+                Err("names that begin with @ are Linux's alone".to_owned())
+            }
+            Some(name) => Self::from_abstract_name(percent::decode(name)?).ok_or_else(too_long),
+            None => {
+                let path = percent::decode(given)?;
+                if path.contains(&0) {
+                    return Err("a path has no NUL in it".to_owned());
+                }
+                Self::new(OsStr::from_bytes(&path)).ok_or_else(too_long)
+            }
+        }
+    }
+}
+
+impl fmt::Display for UnixAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Name::Unnamed => f.write_str(UNNAMED),
+            Name::Abstract(name) => write!(f, "@{}", percent::encode(name)),
+            Name::Path(path) => {
+                let shown = percent::encode(path.as_os_str().as_bytes());
+                match shown.strip_prefix('@') {
+                    Some(rest) => write!(f, "%40{rest}"),
+                    None if shown == UNNAMED => write!(f, "%28unnamed)"),
+                    None => f.write_str(&shown),
+                }
+            }
         }
     }
 }

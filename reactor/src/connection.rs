@@ -1,6 +1,7 @@
 //! One connection: what the reactor keeps of it besides its protocol, and the stages of its life.
 //! No call to the kernel and no callback happens here; `core` and `reactor` do those.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -171,6 +172,24 @@ impl Connection {
         self.answer()
     }
 
+    /// As [`write`](Self::write), with descriptors for its first byte. The caller has looked that
+    /// there is one, and that so many may wait.
+    pub(crate) fn write_with_descriptors(
+        &mut self,
+        data: &[u8],
+        descriptors: Vec<OwnedFd>,
+        pool: &mut OutputPool,
+    ) -> Written {
+        if !self.takes_output() {
+            return Written::Gone;
+        }
+        let output = self.output.get_or_insert_with(|| pool.lend());
+        for descriptor in descriptors {
+            output.push_descriptor(descriptor);
+        }
+        self.write(data, pool)
+    }
+
     /// What a write says of itself; whoever stops because of it is owed a word when to go on.
     fn answer(&mut self) -> Written {
         let written = self.judge();
@@ -268,7 +287,7 @@ mod tests {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
         let mut connections = Connections::default();
         let mut insert = |connections: &mut Connections, generation| {
-            let stream = network::Stream::bare(&mut port, address).expect("no limit");
+            let stream = network::Stream::bare(&mut port, &address.into()).expect("no limit");
             let stream = Stream::Simulated(Box::new(stream));
             let connection = Connection::new(stream, Address::Tcp(address), Rc::default());
             let id = connections.insert_with(generation, |_| Ok::<_, ()>(connection));

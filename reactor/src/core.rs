@@ -3,8 +3,9 @@
 //! lost, garbage), and the reactor acts on them between callbacks.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,12 @@ use std::time::Duration;
 use log::warn;
 use slab::Slab;
 
-use crate::address::{Address, Endpoint};
+use crate::address::Address;
+use crate::arrival::Arrival;
 use crate::clock::Clock;
 use crate::connection::{Connections, Stage};
-use crate::connector::Connector;
+use crate::connector::{Attempt, Connector};
+use crate::endpoint::{Endpoint, Target};
 use crate::handle::Shared;
 use crate::identity::{ConnectionId, Generations, ListenerId, Source};
 use crate::listener::Listener;
@@ -25,13 +28,14 @@ use crate::options::{ListenOptions, ReactorOptions};
 use crate::output::OutputPool;
 use crate::protocol::{AnyFactory, Protocol, Reason};
 use crate::random::Random;
+use crate::resolver::Resolver;
 use crate::shutdown::Shutdown;
 use crate::signals::StopSignals;
 use crate::socket::Stream;
 use crate::tasks::Tasks;
 use crate::threads::Pool;
 use crate::timer::{TimerId, Timers};
-use crate::{Error, LOG, Reactor, Transport};
+use crate::{Error, LOG, Promise, Reactor, Transport};
 
 /// A call of a connection's own, made with its protocol.
 pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
@@ -46,8 +50,12 @@ pub(crate) enum Alarm {
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.
     Linger(ConnectionId),
-    /// An attempt to connect must be done.
+    /// A connection must have been made.
     Connect(u32, u32),
+    /// The attempts to make it have gone nowhere for a while: begin another one.
+    NextAttempt(u32, u32),
+    /// The header of an accepted connection must be there.
+    Arrival(u32, u32, Duration),
     /// Descriptors ran out a while ago: try to accept again.
     Accept(ListenerId),
     /// The stop has been held, or has flushed, for long enough.
@@ -56,8 +64,22 @@ pub(crate) enum Alarm {
 
 /// A connection to be born in the turn's step for births.
 pub(crate) enum Birth {
-    Accepted { listener: ListenerId, stream: Stream, peer: Address },
-    Connected { connector: Box<Connector>, stream: Stream, peer: Address },
+    Accepted {
+        listener: ListenerId,
+        stream: Stream,
+        peer: Address,
+    },
+    /// Accepted earlier; the header that named its peer has come since.
+    Arrived {
+        listener: ListenerId,
+        stream: Stream,
+        peer: Address,
+    },
+    Connected {
+        connector: Box<Connector>,
+        stream: Stream,
+        peer: Address,
+    },
 }
 
 /// The connection that is just now told of its loss.
@@ -76,7 +98,11 @@ pub(crate) struct Core {
 
     pub(crate) connections: Connections,
     pub(crate) listeners: Slab<Listener>,
-    pub(crate) connectors: Slab<Option<Box<Connector>>>,
+    pub(crate) arrivals: Slab<Arrival>,
+    pub(crate) connectors: Slab<Box<Connector>>,
+    pub(crate) attempts: Slab<Attempt>,
+    /// One of the user's own; away while it is called.
+    pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) timers: Timers<Alarm>,
     pub(crate) tasks: Tasks,
     pub(crate) pool: Pool,
@@ -93,6 +119,8 @@ pub(crate) struct Core {
     pub(crate) births: VecDeque<Birth>,
     pub(crate) lost: Vec<ConnectionId>,
     pub(crate) departed: Option<Departed>,
+    /// Who waits for the loss of a connection.
+    pub(crate) watchers: BTreeMap<ConnectionId, Vec<Promise<Reason>>>,
     /// Values of users that must not be dropped while a callback runs: their `Drop` is user code.
     pub(crate) garbage: Vec<Box<dyn Any>>,
 
@@ -288,22 +316,31 @@ impl Core {
         if self.shutdown.is_stopping() {
             return Err(Error::Stopped);
         }
-        let addresses = crate::resolver::now(&self.network, &endpoint)?;
-        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            let slot = self.listeners.vacant_key() as u32;
-            let source = Source::Listener(slot);
-            match self.network.listen(address, &options, source) {
-                Err(error) => failure = error,
-                Ok(socket) => {
-                    let id = ListenerId { slot, generation: self.generations.next() };
-                    let connection = Rc::new(options.connection);
-                    self.listeners.insert(Listener::new(id, socket, factory, connection));
-                    return Ok(id);
+        let options = endpoint.listen_options(options);
+        let slot = self.listeners.vacant_key() as u32;
+        let source = Source::Listener(slot);
+        let bound = match endpoint.target() {
+            _ if endpoint.tls().is_some() => Err(no_tls()),
+            Target::Systemd(which) => self.network.listen_passed(which, &options, source),
+            Target::Address(address) => self.network.listen(address, &options, source),
+            Target::Name { host, port } => {
+                let mut bound = Err(io::ErrorKind::AddrNotAvailable.into());
+                for ip in crate::resolver::now(&self.network, host)? {
+                    let address = SocketAddr::new(ip, *port).into();
+                    bound = self.network.listen(&address, &options, source);
+                    if bound.is_ok() {
+                        break;
+                    }
                 }
+                bound
             }
-        }
-        Err(Error::Listen { endpoint, source: failure })
+        };
+        let socket = bound.map_err(|source| Error::Listen { endpoint, source })?;
+        let id = ListenerId { slot, generation: self.generations.next() };
+        let proxy = options.proxy.then_some(options.proxy_timeout);
+        let connection = Rc::new(options.connection);
+        self.listeners.insert(Listener::new(id, socket, factory, connection, proxy));
+        Ok(id)
     }
 
     pub(crate) fn listener(&mut self, id: ListenerId) -> Option<&mut Listener> {
@@ -316,8 +353,14 @@ impl Core {
         if self.listener(id).is_none() {
             return false;
         }
+        self.close_arrivals(id);
         let listener = self.listeners.remove(id.slot as usize);
         self.garbage.push(Box::new(listener.factory));
         true
     }
+}
+
+/// What listening and connecting answer to `tls://`.
+pub(crate) fn no_tls() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "TLS is not there yet")
 }

@@ -22,7 +22,9 @@ pub enum Error {
         /// As it was given.
         given: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
+        /// A right one of its kind.
+        like: &'static str,
     },
     /// Listening failed: the address is in use, not ours, or not permitted.
     Listen {
@@ -45,6 +47,8 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// The connection that was asked about has gone.
+    Gone,
     /// The factory refused the connection that was made, or panicked.
     Refused,
     /// The time given for it ran out.
@@ -76,16 +80,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(source) => write!(f, "the system refused: {source}"),
-            Self::BadAddress { given, problem } => write!(
-                f,
-                "bad address {given:?}: {problem}; write it as 127.0.0.1:5672, [::1]:5672 or \
-                 tcp://host:port"
-            ),
+            Self::BadAddress { given, problem, like } => {
+                write!(f, "bad address {given:?}: {problem}; write it like {like}")
+            }
             Self::Listen { endpoint, source } => write!(f, "cannot listen on {endpoint}: {source}"),
             Self::Connect { endpoint, source } => {
                 write!(f, "cannot connect to {endpoint}: {source}")
             }
             Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
+            Self::Gone => f.write_str("the connection has gone"),
             Self::Refused => f.write_str("the factory refused the connection"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Cancelled => f.write_str("cancelled"),

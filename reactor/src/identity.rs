@@ -45,19 +45,20 @@ pub struct ListenerId {
     pub(crate) generation: u32,
 }
 
-/// Counts generations. Three values are kept back to tell the other kinds of token apart.
+/// Counts generations. Four values are kept back to tell the other kinds of token apart.
 #[derive(Debug, Default)]
 pub(crate) struct Generations(u32);
 
 /// The generation part of tokens that do not belong to a connection.
 const NO_CONNECTION: u32 = 0;
 const LISTENER: u32 = u32::MAX;
-const CONNECTOR: u32 = u32::MAX - 1;
+const ATTEMPT: u32 = u32::MAX - 1;
+const ARRIVAL: u32 = u32::MAX - 2;
 
 impl Generations {
     pub(crate) fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(1);
-        if self.0 >= CONNECTOR || self.0 == NO_CONNECTION {
+        if self.0 >= ARRIVAL || self.0 == NO_CONNECTION {
             self.0 = 1;
         }
         self.0
@@ -69,7 +70,8 @@ impl Generations {
 pub(crate) enum Source {
     Connection(ConnectionId),
     Listener(u32),
-    Connector(u32),
+    Attempt(u32),
+    Arrival(u32),
     Waker,
     Signals,
 }
@@ -79,7 +81,8 @@ impl Source {
         let packed = match self {
             Self::Connection(id) => id.0,
             Self::Listener(slot) => (u64::from(LISTENER) << 32) | u64::from(slot),
-            Self::Connector(slot) => (u64::from(CONNECTOR) << 32) | u64::from(slot),
+            Self::Attempt(slot) => (u64::from(ATTEMPT) << 32) | u64::from(slot),
+            Self::Arrival(slot) => (u64::from(ARRIVAL) << 32) | u64::from(slot),
             Self::Waker => 0,
             Self::Signals => 1,
         };
@@ -93,7 +96,8 @@ impl Source {
             NO_CONNECTION if slot == 0 => Self::Waker,
             NO_CONNECTION => Self::Signals,
             LISTENER => Self::Listener(slot),
-            CONNECTOR => Self::Connector(slot),
+            ATTEMPT => Self::Attempt(slot),
+            ARRIVAL => Self::Arrival(slot),
             _ => Self::Connection(ConnectionId(packed)),
         }
     }
@@ -107,10 +111,11 @@ mod tests {
     fn every_source_survives_its_token() {
         for source in [
             Source::Connection(ConnectionId::new(0, 1)),
-            Source::Connection(ConnectionId::new(u32::MAX as usize, CONNECTOR - 1)),
+            Source::Connection(ConnectionId::new(u32::MAX as usize, ARRIVAL - 1)),
             Source::Listener(0),
             Source::Listener(7),
-            Source::Connector(0),
+            Source::Attempt(0),
+            Source::Arrival(9),
             Source::Waker,
             Source::Signals,
         ] {
@@ -120,8 +125,8 @@ mod tests {
 
     #[test]
     fn generations_wrap_around_the_reserved_ones() {
-        let mut generations = Generations(CONNECTOR - 2);
-        assert_eq!(generations.next(), CONNECTOR - 1);
+        let mut generations = Generations(ARRIVAL - 2);
+        assert_eq!(generations.next(), ARRIVAL - 1);
         assert_eq!(generations.next(), 1);
     }
 }

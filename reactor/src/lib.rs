@@ -33,6 +33,7 @@
 compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
 
 mod address;
+mod arrival;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;
@@ -41,9 +42,11 @@ mod connection;
 mod connector;
 mod core;
 mod deferred;
+mod endpoint;
 mod error;
 mod handle;
 mod identity;
+mod inherited;
 mod jobs;
 mod listener;
 mod lives;
@@ -52,10 +55,13 @@ mod network;
 mod options;
 mod output;
 mod panics;
+mod percent;
 pub mod protocol;
+mod proxy;
 mod random;
 mod reactor;
 mod reading;
+mod reconnecting;
 mod repeating;
 mod requests;
 mod resolver;
@@ -68,10 +74,12 @@ pub mod testing;
 mod threads;
 mod timer;
 mod transport;
+mod unix;
 mod writing;
 
-pub use address::{Address, Endpoint, IntoEndpoint};
+pub use address::{Address, UnixAddress};
 pub use deferred::{Deferred, Promise};
+pub use endpoint::{Endpoint, IntoEndpoint, Passed, Target, TlsFiles};
 pub use error::{BoxError, Error, Result};
 pub use handle::Handle;
 pub use identity::{ConnectionId, ListenerId};
@@ -80,11 +88,14 @@ pub use options::{ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptio
 pub use output::Written;
 pub use protocol::{Factory, IntoProtocol, Protocol, Reason, layer_of};
 pub use reactor::Reactor;
+pub use reconnecting::ReconnectingClient;
 pub use repeating::RepeatingCall;
+pub use resolver::Resolver;
 pub use shutdown::Hold;
 pub use simulation::Simulation;
 pub use timer::TimerId;
 pub use transport::Transport;
+pub use unix::PeerCredentials;
 
 /// The log target of everything in this crate.
 pub(crate) const LOG: &str = "ropewalk_reactor";

@@ -32,6 +32,8 @@ pub(crate) struct Listener {
     pub(crate) socket: Listening,
     pub(crate) factory: Box<dyn AnyFactory>,
     pub(crate) connection: Rc<ConnectionOptions>,
+    /// Connections begin with a PROXY header, which must come within this time.
+    pub(crate) proxy: Option<Duration>,
     /// In the list of listeners with more to accept.
     pub(crate) in_accepting: bool,
     /// Descriptors ran out: said once, until accepting works again.
@@ -48,12 +50,14 @@ impl Listener {
         socket: Listening,
         factory: Box<dyn AnyFactory>,
         connection: Rc<ConnectionOptions>,
+        proxy: Option<Duration>,
     ) -> Self {
         let mut listener = Self {
             id,
             socket,
             factory,
             connection,
+            proxy,
             in_accepting: false,
             starved: false,
             looks_again: false,
@@ -64,20 +68,19 @@ impl Listener {
     }
 
     fn keep_reserve(&mut self) {
-        if self.reserve.is_none() && matches!(self.socket, Listening::Tcp(_)) {
+        if self.reserve.is_none() && self.socket.is_kernel() {
             self.reserve = File::open("/dev/null").ok();
         }
     }
 
     /// Takes one caller off the queue and closes the line; false when even that cannot be done.
     fn shed(&mut self) -> bool {
-        let kernel = matches!(self.socket, Listening::Tcp(_));
-        if kernel && self.reserve.take().is_none() {
+        if self.socket.is_kernel() && self.reserve.take().is_none() {
             return false;
         }
         let shed = match &mut self.socket {
-            Listening::Tcp(_) => self.socket.accept().is_ok(),
             Listening::Simulated(socket) => socket.shed(),
+            _ => self.socket.accept().is_ok(),
         };
         self.keep_reserve();
         shed

@@ -5,12 +5,14 @@ use std::rc::Rc;
 
 use log::{debug, error, warn};
 
+use crate::address::Address;
 use crate::connection::Connection;
 use crate::connector::Connector;
 use crate::core::{Birth, Core, Departed};
-use crate::identity::Source;
+use crate::identity::{ListenerId, Source};
 use crate::panics::isolate;
 use crate::protocol::{Protocol, Reason};
+use crate::socket::Stream;
 use crate::{BoxError, ConnectionId, Error, LOG, Promise, Reactor, Transport};
 
 impl Reactor {
@@ -20,10 +22,14 @@ impl Reactor {
         for birth in std::mem::take(&mut self.core.births) {
             match birth {
                 Birth::Accepted { listener, stream, peer } => {
-                    let Some(found) = self.core.listener(listener) else { continue };
-                    let options = found.connection.clone();
-                    let built = isolate(|| found.factory.build(peer));
-                    self.bear(Connection::new(stream, peer, options), built, None);
+                    match self.core.listener(listener).map(|listener| listener.proxy) {
+                        Some(None) => self.admit(listener, stream, peer, false),
+                        Some(Some(limit)) => self.core.arrive(listener, stream, peer, limit),
+                        None => {} // it has been stopped since
+                    }
+                }
+                Birth::Arrived { listener, stream, peer } => {
+                    self.admit(listener, stream, peer, true);
                 }
                 Birth::Connected { mut connector, stream, peer } => {
                     if !connector.promise.is_wanted() {
@@ -32,11 +38,11 @@ impl Reactor {
                         continue;
                     }
                     let options = connector.connection.clone();
-                    let built = isolate(|| connector.factory.build(peer));
+                    let built = isolate(|| connector.factory.build(peer.clone()));
                     let connection = Connection::new(stream, peer, options);
                     let Connector { factory, promise, .. } = *connector;
                     self.core.garbage.push(Box::new(factory));
-                    self.bear(connection, built, Some(promise));
+                    self.bear(connection, built, Some(promise), true);
                 }
             }
         }
@@ -45,14 +51,23 @@ impl Reactor {
         }
     }
 
+    /// Lets the factory decide on a caller.
+    fn admit(&mut self, listener: ListenerId, stream: Stream, peer: Address, registered: bool) {
+        let Some(found) = self.core.listener(listener) else { return };
+        let options = found.connection.clone();
+        let built = isolate(|| found.factory.build(peer.clone()));
+        self.bear(Connection::new(stream, peer, options), built, None, registered);
+    }
+
     /// Gives a new connection its protocol, and tells it.
     fn bear(
         &mut self,
         mut connection: Connection,
         built: Result<Option<Box<dyn Protocol>>, String>,
         promise: Option<Promise<ConnectionId>>,
+        registered: bool,
     ) {
-        let peer = connection.peer;
+        let peer = connection.peer.clone();
         let protocol = match built {
             Ok(Some(protocol)) => protocol,
             Ok(None) => {
@@ -66,16 +81,15 @@ impl Reactor {
         };
         let core = &mut self.core;
         let generation = core.generations.next();
-        let made_here = promise.is_some();
         // The stream is registered under its name, so the name comes first.
         let id = core.connections.insert_with(generation, |id| {
             let source = Source::Connection(id);
-            let registered = if made_here {
+            let named = if registered {
                 core.network.rename(&mut connection.stream, source)
             } else {
                 core.network.register(&mut connection.stream, source)
             };
-            registered.map(|()| connection)
+            named.map(|()| connection)
         });
         let id = match id {
             Ok(id) => id,
@@ -107,11 +121,14 @@ impl Reactor {
         }
         let reason = connection.reason.take().map_or(Reason::Done, |reason| *reason);
         let host = connection.stream.local_address().ok();
-        let peer = connection.peer;
+        let peer = connection.peer.clone();
         drop(connection);
         debug!(target: LOG, "{peer}: lost: {reason}");
+        for watcher in self.core.watchers.remove(&id).unwrap_or_default() {
+            watcher.succeed(reason.clone()); // whose callback is called later
+        }
         let Some(mut protocol) = protocol else { return };
-        self.core.departed = Some(Departed { id, host, peer });
+        self.core.departed = Some(Departed { id, host, peer: peer.clone() });
         let mut transport = Transport { core: &mut self.core, id };
         if let Err(message) = isolate(|| protocol.connection_lost(&mut transport, &reason)) {
             error!(target: LOG, "{peer}: connection_lost panicked: {message}");

@@ -3,23 +3,26 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Waker};
 
-use crate::Endpoint;
 use crate::address::Address;
+use crate::endpoint::Passed;
 use crate::identity::Source;
 use crate::options::ListenOptions;
 use crate::simulation::network as simulated;
 use crate::socket::{self, Listening, Stream};
+use crate::{inherited, unix};
 
 /// Events taken from the kernel in one call. More wait for the next turn, so this also bounds
 /// how long a turn's first step can be.
 const EVENTS_A_TURN: usize = 1024;
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// What became ready, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,70 +86,122 @@ impl Network {
 
     pub(crate) fn listen(
         &mut self,
-        address: Address,
+        address: &Address,
         options: &ListenOptions,
         source: Source,
     ) -> io::Result<Listening> {
-        let Address::Tcp(address) = address;
-        match self {
-            Self::Kernel { poll, .. } => {
-                let mut listening = Listening::tcp(address, options)?;
-                if let Listening::Tcp(listener) = &mut listening {
-                    poll.registry().register(listener, source.token(), Interest::READABLE)?;
-                }
-                Ok(listening)
+        if let Self::Simulated(port) = self {
+            return port.listen(address, options, source).map(Listening::Simulated);
+        }
+        let mut listening = match address {
+            Address::Tcp(address) => Listening::tcp(*address, options)?,
+            Address::Unix(address) => Listening::unix(address, options)?,
+        };
+        self.watch(&mut listening, source)?;
+        Ok(listening)
+    }
+
+    /// Listens on a socket that systemd passed to this process.
+    pub(crate) fn listen_passed(
+        &mut self,
+        which: &Passed,
+        options: &ListenOptions,
+        source: Source,
+    ) -> io::Result<Listening> {
+        if let Self::Simulated(_) = self {
+            let problem = "no socket is passed to a simulation";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
+        }
+        let mut listening = Listening::passed(inherited::take(which)?, options)?;
+        self.watch(&mut listening, source)?;
+        Ok(listening)
+    }
+
+    /// Tells the kernel's poller of a listener.
+    fn watch(&mut self, listening: &mut Listening, source: Source) -> io::Result<()> {
+        let Self::Kernel { poll, .. } = self else { return Ok(()) };
+        match listening {
+            Listening::Tcp(listener) => {
+                poll.registry().register(listener, source.token(), Interest::READABLE)
             }
-            Self::Simulated(port) => {
-                port.listen(address, options, source).map(Listening::Simulated)
+            Listening::Unix { listener, .. } => {
+                poll.registry().register(listener, source.token(), Interest::READABLE)
             }
+            Listening::Simulated(_) => Ok(()),
         }
     }
 
     pub(crate) fn connect(
         &mut self,
-        address: Address,
+        address: &Address,
         bind: Option<SocketAddr>,
         source: Source,
     ) -> io::Result<Stream> {
-        let Address::Tcp(address) = address;
-        match self {
-            Self::Kernel { .. } => {
-                let mut stream = socket::connect_tcp(address, bind)?;
-                self.register(&mut stream, source)?;
+        match (self, address) {
+            (Self::Simulated(port), address) => {
+                port.connect(address, bind, source).map(|end| Stream::Simulated(Box::new(end)))
+            }
+            (network, Address::Tcp(address)) => {
+                let mut stream = socket::connect_tcp(*address, bind)?;
+                network.register(&mut stream, source)?;
                 Ok(stream)
             }
-            Self::Simulated(port) => {
-                port.connect(address, bind, source).map(|end| Stream::Simulated(Box::new(end)))
+            (Self::Kernel { poll, .. }, Address::Unix(address)) => {
+                let mut end = unix::connect(address)?;
+                // Connected already, of which the writable edge tells.
+                poll.registry().register(&mut end.socket, source.token(), BOTH)?;
+                Ok(Stream::Unix(Box::new(end)))
             }
         }
     }
 
     /// Asks for both edges at once and for good: pausing is a flag of ours, so no connection ever
-    /// costs another call to the poller.
+    /// costs another call to the poller. A Unix socket would wake us each time its peer has read
+    /// something; the writable edge of that is asked for when it is needed.
     pub(crate) fn register(&mut self, stream: &mut Stream, source: Source) -> io::Result<()> {
         match (self, stream) {
-            (Self::Kernel { poll, .. }, Stream::Tcp(stream)) => poll.registry().register(
-                stream,
-                source.token(),
-                Interest::READABLE | Interest::WRITABLE,
-            ),
+            (Self::Kernel { poll, .. }, Stream::Tcp(stream)) => {
+                poll.registry().register(stream, source.token(), BOTH)
+            }
+            (Self::Kernel { poll, .. }, Stream::Unix(end)) => {
+                poll.registry().register(&mut end.socket, source.token(), Interest::READABLE)
+            }
             (_, Stream::Simulated(stream)) => {
                 stream.register(source);
                 Ok(())
             }
-            (Self::Simulated(_), Stream::Tcp(_)) => Err(io::ErrorKind::Unsupported.into()),
+            (Self::Simulated(_), _) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     /// Gives a registered stream another name. An edge that was already told is told again.
     pub(crate) fn rename(&mut self, stream: &mut Stream, source: Source) -> io::Result<()> {
         match (self, stream) {
-            (Self::Kernel { poll, .. }, Stream::Tcp(stream)) => poll.registry().reregister(
-                stream,
-                source.token(),
-                Interest::READABLE | Interest::WRITABLE,
-            ),
+            (Self::Kernel { poll, .. }, Stream::Tcp(stream)) => {
+                poll.registry().reregister(stream, source.token(), BOTH)
+            }
+            (Self::Kernel { poll, .. }, Stream::Unix(end)) => {
+                poll.registry().reregister(&mut end.socket, source.token(), Interest::READABLE)
+            }
             (network, stream) => network.register(stream, source),
+        }
+    }
+
+    /// After a short write: sees to it that the writable edge comes. Only Unix sockets need this.
+    pub(crate) fn await_room(&mut self, stream: &mut Stream, source: Source) -> io::Result<()> {
+        match (self, stream) {
+            (Self::Kernel { poll, .. }, Stream::Unix(end)) => {
+                poll.registry().reregister(&mut end.socket, source.token(), BOTH)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After the edge that [`await_room`](Self::await_room) asked for: no more of them.
+    pub(crate) fn room_is_there(&mut self, stream: &mut Stream, source: Source) -> io::Result<()> {
+        match stream {
+            Stream::Unix(_) => self.rename(stream, source),
+            _ => Ok(()),
         }
     }
 
@@ -170,8 +225,55 @@ impl Network {
         }
     }
 
-    /// The addresses that the simulation's table has for `endpoint`; `None` outside of one.
-    pub(crate) fn simulated_name(&self, endpoint: &Endpoint) -> Option<io::Result<Vec<Address>>> {
-        Some(self.simulated()?.borrow().resolve(endpoint))
+    /// The addresses that the simulation's table has for a name; `None` outside of one.
+    pub(crate) fn simulated_name(&self, host: &str) -> Option<io::Result<Vec<IpAddr>>> {
+        Some(self.simulated()?.borrow().resolve(host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::identity::ConnectionId;
+    use crate::unix::UnixEnd;
+
+    #[test]
+    fn a_unix_socket_wakes_nobody_when_its_peer_reads_unless_room_is_awaited() {
+        let mut network = Network::kernel().expect("a poller");
+        let (ours, mut peer) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        let end = UnixEnd::new(mio::net::UnixStream::from_std(ours));
+        let mut stream = Stream::Unix(Box::new(end));
+        let source = Source::Connection(ConnectionId::new(7, 7));
+        network.register(&mut stream, source).expect("it is new");
+        let edges = |network: &mut Network| {
+            let mut ready = Vec::new();
+            network.poll(&mut ready, Some(Duration::ZERO)).expect("it polls");
+            ready.iter().filter(|ready| ready.writable).count()
+        };
+        let mut buffer = vec![0; 100_000];
+        for _ in 0..3 {
+            stream.send(b"small").expect("room");
+            peer.read_exact(&mut buffer[..5]).expect("it is there");
+            assert_eq!(edges(&mut network), 0);
+        }
+        // Full: the edge is asked for, comes once there is room, and is called off again.
+        while stream.send(&buffer).is_ok() {}
+        network.await_room(&mut stream, source).expect("it is registered");
+        assert_eq!(edges(&mut network), 0);
+        peer.set_nonblocking(true).expect("a socket");
+        while peer.read(&mut buffer).is_ok() {}
+        assert_eq!(edges(&mut network), 1);
+        network.room_is_there(&mut stream, source).expect("it is registered");
+        stream.send(b"small").expect("room");
+        peer.read_exact(&mut buffer[..5]).expect("it is there");
+        assert_eq!(edges(&mut network), 0);
+        // Input is told all the same.
+        peer.write_all(b"hello").expect("room");
+        let mut ready = Vec::new();
+        network.poll(&mut ready, Some(Duration::ZERO)).expect("it polls");
+        assert!(ready.iter().any(|ready| ready.readable && ready.source == source));
     }
 }

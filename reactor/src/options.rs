@@ -21,6 +21,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Twisted's default for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// RFC 8305, section 8: the recommended Connection Attempt Delay.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// A proxy sends its header at once; the protocol's specification asks for 3 s at least, in which
+/// TCP sends again what was lost. nginx waits 30 s, but whoever says nothing has a descriptor.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Linux cuts it to `net.core.somaxconn`, which is 4096 since 5.4.
 const BACKLOG: u32 = 1024;
 
@@ -99,11 +104,21 @@ pub struct ListenOptions {
     pub(crate) connection: ConnectionOptions,
     pub(crate) backlog: u32,
     pub(crate) reuse_port: bool,
+    pub(crate) mode: Option<u32>,
+    pub(crate) proxy: bool,
+    pub(crate) proxy_timeout: Duration,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { connection: ConnectionOptions::default(), backlog: BACKLOG, reuse_port: false }
+        Self {
+            connection: ConnectionOptions::default(),
+            backlog: BACKLOG,
+            reuse_port: false,
+            mode: None,
+            proxy: false,
+            proxy_timeout: PROXY_TIMEOUT,
+        }
     }
 }
 
@@ -116,6 +131,26 @@ impl ListenOptions {
         /// Whether several sockets may share the address (`SO_REUSEPORT`, false): one reactor a
         /// core, each with a listener of its own.
         reuse_port: bool;
+        /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, in
+        /// which a proxy names the client (false). The connection is made when the header is
+        /// there, and [`Transport::peer`](crate::Transport::peer) is the client then; the host
+        /// address stays the socket's own. A header that tells of no client (a proxy's own health
+        /// check: `LOCAL`, `UNKNOWN`) leaves the proxy as the peer.
+        ///
+        /// A connection without a header, with a wrong one, or with one of more than 107 bytes
+        /// (version 1) or 4096 (version 2) is closed, and the log says why. Whoever can connect
+        /// can say what he likes in a header: only the proxy should be able to.
+        proxy: bool;
+        /// How long the header may take (5 s).
+        proxy_timeout: Duration;
+    }
+
+    /// Who may connect to a Unix socket: the permissions of its path, as for chmod(2) (what the
+    /// umask leaves; without `w`, nobody can connect). They are set before anyone can.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode & 0o777);
+        self
     }
 }
 
@@ -124,12 +159,18 @@ impl ListenOptions {
 pub struct ConnectOptions {
     pub(crate) connection: ConnectionOptions,
     pub(crate) timeout: Duration,
+    pub(crate) attempt_delay: Duration,
     pub(crate) bind: Option<SocketAddr>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { connection: ConnectionOptions::default(), timeout: CONNECT_TIMEOUT, bind: None }
+        Self {
+            connection: ConnectionOptions::default(),
+            timeout: CONNECT_TIMEOUT,
+            attempt_delay: ATTEMPT_DELAY,
+            bind: None,
+        }
     }
 }
 
@@ -139,7 +180,11 @@ impl ConnectOptions {
         connection: ConnectionOptions;
         /// How long it may take until the connection is there, resolving included (30 s).
         timeout: Duration;
-        /// The local address to connect from (the system's choice).
+        /// How long the attempt at one address of a name has until the next one begins beside
+        /// it (250 ms); when it fails, that begins at once.
+        attempt_delay: Duration;
+        /// The local address to connect from (the system's choice); port 0 leaves that to the
+        /// system. Addresses of the other family are not tried then.
         bind: Option<SocketAddr>;
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -19,6 +20,9 @@ const SEGMENTS_A_CALL: usize = 64;
 const POOLED_CAPACITY: usize = 32 * 1024;
 /// How many emptied buffers are kept for the busy: 128 × 32 KiB = 4 MiB at most.
 const POOLED_BUFFERS: usize = 128;
+/// Descriptors of one connection that wait to be sent: they are scarce, and a peer that does not
+/// read keeps them. Also well below what one message carries (`SCM_MAX_FD`, 253).
+pub(crate) const WAITING_DESCRIPTORS: usize = 64;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,9 @@ pub(crate) struct Output {
     /// Bytes in `queue`.
     queued: usize,
     tail: BytesMut,
+    /// What travels with bytes of a Unix socket: each with the number of bytes before the one
+    /// that it goes with, in order. At most `WAITING_DESCRIPTORS`.
+    descriptors: VecDeque<(usize, OwnedFd)>,
 }
 
 /// How far one call to the kernel came.
@@ -78,6 +85,16 @@ impl Output {
         }
     }
 
+    /// Descriptors that wait to be sent.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.descriptors.len()
+    }
+
+    /// Attaches a descriptor to the byte that is pushed next.
+    pub(crate) fn push_descriptor(&mut self, descriptor: OwnedFd) {
+        self.descriptors.push_back((self.len(), descriptor));
+    }
+
     fn enqueue(&mut self, data: Bytes) {
         if !self.tail.is_empty() {
             let small = self.tail.split().freeze();
@@ -90,19 +107,12 @@ impl Output {
 
     /// One call to the kernel; takes out what it took.
     pub(crate) fn send(&mut self, stream: &mut Stream) -> io::Result<Sent> {
-        let (offered, sent) = if self.queue.is_empty() {
+        let (offered, sent) = if !self.descriptors.is_empty() {
+            self.send_with_descriptors(stream)
+        } else if self.queue.is_empty() {
             (self.tail.len(), stream.send(&self.tail))
         } else {
-            let mut segments = [IoSlice::new(&[]); SEGMENTS_A_CALL];
-            let mut used = 0;
-            let mut offered = 0;
-            let waiting = self.queue.iter().map(|bytes| &bytes[..]);
-            let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
-            for (place, segment) in segments.iter_mut().zip(waiting.chain(tail)) {
-                *place = IoSlice::new(segment);
-                offered += segment.len();
-                used += 1;
-            }
+            let (segments, used, offered) = self.segments(usize::MAX);
             (offered, stream.send_vectored(&segments[..used]))
         };
         let sent = match sent {
@@ -118,7 +128,48 @@ impl Output {
         })
     }
 
+    /// What to offer in one call, at most `limit` bytes of it: the segments, how many they are,
+    /// and their bytes.
+    fn segments(&self, limit: usize) -> ([IoSlice<'_>; SEGMENTS_A_CALL], usize, usize) {
+        let mut segments = [IoSlice::new(&[]); SEGMENTS_A_CALL];
+        let mut used = 0;
+        let mut offered = 0;
+        let waiting = self.queue.iter().map(|bytes| &bytes[..]);
+        let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
+        for (place, segment) in segments.iter_mut().zip(waiting.chain(tail)) {
+            let part = &segment[..segment.len().min(limit - offered)];
+            if part.is_empty() {
+                break;
+            }
+            *place = IoSlice::new(part);
+            offered += part.len();
+            used += 1;
+        }
+        (segments, used, offered)
+    }
+
+    /// Sends up to the next byte that has descriptors, or that byte with them and what follows up
+    /// to the next: a message carries its descriptors with its first byte.
+    fn send_with_descriptors(&mut self, stream: &mut Stream) -> (usize, io::Result<usize>) {
+        let due = self.descriptors.iter().take_while(|(before, _)| *before == 0);
+        let due: Vec<_> = due.map(|(_, descriptor)| descriptor.as_fd()).collect();
+        let next = self.descriptors.get(due.len()).map_or(usize::MAX, |(before, _)| *before);
+        let (segments, used, offered) = self.segments(next);
+        let sent = match due.is_empty() {
+            true => stream.send_vectored(&segments[..used]),
+            false => stream.send_with_descriptors(&segments[..used], &due),
+        };
+        if sent.as_ref().is_ok_and(|&sent| sent > 0) {
+            let count = due.len();
+            self.descriptors.drain(..count);
+        }
+        (offered, sent)
+    }
+
     fn advance(&mut self, mut sent: usize) {
+        for (before, _) in &mut self.descriptors {
+            *before -= sent;
+        }
         while sent > 0 {
             let Some(first) = self.queue.front_mut() else {
                 if sent == self.tail.len() {

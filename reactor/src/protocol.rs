@@ -7,6 +7,7 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -38,6 +39,21 @@ pub trait Protocol: Any {
     /// with [`Reason::ReceiveLimit`].
     #[doc(alias = "dataReceived")]
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result;
+
+    /// A file descriptor came from the peer of a Unix socket, with the first byte of the data that
+    /// is delivered next or with one behind it. Only connections that have asked for descriptors
+    /// get any, see [`receive_descriptors`](crate::Transport::receive_descriptors).
+    ///
+    /// Unless this is overridden, it is closed.
+    #[doc(alias = "fileDescriptorReceived")]
+    fn descriptor_received(
+        &mut self,
+        transport: &mut Transport<'_>,
+        descriptor: OwnedFd,
+    ) -> Result {
+        let _ = (transport, descriptor);
+        Ok(())
+    }
 
     /// The peer has closed its sending half (its FIN arrived, after all its data). Unless this
     /// is overridden, the connection is closed once all output has been flushed; a protocol that

@@ -76,7 +76,10 @@ impl Reactor {
                 generations: Generations::default(),
                 connections: Connections::default(),
                 listeners: Slab::new(),
+                arrivals: Slab::new(),
                 connectors: Slab::new(),
+                attempts: Slab::new(),
+                resolver: None,
                 timers: Timers::new(),
                 tasks: Tasks::new(shared.clone()),
                 pool: Pool::new(options.threads, options.queued_jobs, shared.clone()),
@@ -89,6 +92,7 @@ impl Reactor {
                 births: Default::default(),
                 lost: Vec::new(),
                 departed: None,
+                watchers: Default::default(),
                 garbage: Vec::new(),
                 local: Local::new(),
                 shared,
@@ -178,7 +182,8 @@ impl Reactor {
                         self.core.accept(listener.id);
                     }
                 }
-                Source::Connector(slot) => self.core.connect_moved(slot),
+                Source::Attempt(slot) => self.core.attempt_moved(slot),
+                Source::Arrival(slot) => self.core.arrival_moved(slot),
                 Source::Waker => {} // what it tells of has its own step
                 Source::Signals => self.core.signals_moved(),
             }
@@ -214,6 +219,12 @@ impl Reactor {
                 Alarm::Linger(id) => self.core.finish(id),
                 Alarm::Connect(slot, generation) => {
                     self.core.connect_ended(slot, generation, Error::TimedOut);
+                }
+                Alarm::NextAttempt(slot, generation) => {
+                    self.core.next_attempt(slot, generation);
+                }
+                Alarm::Arrival(slot, generation, limit) => {
+                    self.core.arrival_timed_out(slot, generation, limit);
                 }
                 Alarm::Accept(id) => self.core.accept_again(id),
                 Alarm::Shutdown => self.core.shutdown.timed_out(),

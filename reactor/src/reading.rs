@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use log::{debug, trace, warn};
 
 use crate::connection::{Intake, Stage};
+use crate::identity::Source;
 use crate::network::Readiness;
 use crate::protocol::Reason;
 use crate::{ConnectionId, LOG, Reactor};
@@ -27,7 +28,10 @@ impl Reactor {
         connection.fin_seen |= ready.read_closed;
         if ready.writable && !connection.writable {
             connection.writable = true;
-            if connection.output.is_some() {
+            let has_output = connection.output.is_some();
+            // The edge that was asked for has come. (Should this fail, there are some too many.)
+            let _ = self.core.network.room_is_there(&mut connection.stream, Source::Connection(id));
+            if has_output {
                 self.core.mark_dirty(id);
             }
         }
@@ -81,14 +85,16 @@ impl Reactor {
             match received {
                 Ok(count) if count > 0 => {
                     // A short read means drained. Not so behind a FIN: its edge is spent, and
-                    // only another read finds it.
-                    if count < READ_SIZE && !connection.fin_seen {
+                    // only another read finds it. Nor where descriptors cut the input short.
+                    let was_cut = connection.stream.was_cut();
+                    if count < READ_SIZE && !connection.fin_seen && !was_cut {
                         connection.readable = false;
                     }
                     budget = budget.saturating_sub(count);
-                    if intake == Intake::Deliver {
+                    let goes_on = !was_cut || self.deliver_descriptors(id);
+                    if goes_on && intake == Intake::Deliver {
                         self.deliver(id, &mut data);
-                    } else {
+                    } else if goes_on || !self.is_held_back(id) {
                         data.clear();
                     }
                     self.keep_left_over(id, data, own);
@@ -99,6 +105,40 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// Hands over the descriptors that came with the data that is to be delivered next; false when
+    /// it is not to be delivered, since that closed the connection or paused it.
+    fn deliver_descriptors(&mut self, id: ConnectionId) -> bool {
+        let connection = self.core.connections.get_mut(id);
+        let Some(end) = connection.and_then(|connection| connection.stream.unix_end()) else {
+            return true;
+        };
+        let takes = end.takes;
+        let overran = std::mem::take(&mut end.overran);
+        for descriptor in std::mem::take(&mut end.descriptors) {
+            let connection = self.core.connections.get(id);
+            if overran || connection.is_none_or(|connection| connection.stage != Stage::Open) {
+                continue; // closed
+            }
+            self.callback(id, |protocol, transport| {
+                protocol.descriptor_received(transport, descriptor)
+            });
+        }
+        if overran {
+            let problem = format!(
+                "more than {takes} file descriptors came with one message, or there was no room \
+                 for them here (ulimit -n)"
+            );
+            self.core.failed(id, problem.into());
+        }
+        let Some(connection) = self.core.connections.get_mut(id) else { return false };
+        connection.held_back = connection.stage == Stage::Open && connection.paused;
+        connection.stage == Stage::Open && !connection.paused
+    }
+
+    fn is_held_back(&self, id: ConnectionId) -> bool {
+        self.core.connections.get(id).is_some_and(|connection| connection.held_back)
     }
 
     fn deliver(&mut self, id: ConnectionId, data: &mut BytesMut) {

@@ -5,10 +5,12 @@ use std::any::Any;
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::address::{Address, IntoEndpoint};
+use crate::address::Address;
 use crate::connection::Stage;
+use crate::endpoint::IntoEndpoint;
 use crate::options::{ConnectOptions, ListenOptions};
 use crate::panics::isolate;
+use crate::protocol::Reason;
 use crate::transport::downcast;
 use crate::{
     ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, Promise, Reactor,
@@ -16,8 +18,8 @@ use crate::{
 };
 
 impl Reactor {
-    /// Accepts connections at `endpoint` and gives each a protocol from `factory`. Port 0 lets
-    /// the system choose; [`address`](Self::address) tells what it chose.
+    /// Accepts connections at `endpoint` (see [`Endpoint`](crate::Endpoint) for how it is
+    /// written) and gives each a protocol from `factory`. Port 0 lets the system choose; [`address`](Self::address) tells what it chose.
     ///
     /// A host name is resolved before this returns; everything else never waits.
     ///
@@ -57,10 +59,12 @@ impl Reactor {
         self.core.stop_listening(listener)
     }
 
-    /// Connects to `endpoint` and gives the connection a protocol from `factory`; a host name is
-    /// resolved off the loop, and its addresses are tried in order. The deferred fires after
-    /// `connection_made`; it fails exactly once, later, never from inside this call. Dropping it
-    /// cancels the attempt.
+    /// Connects to `endpoint` and gives the connection a protocol from `factory`. A host name is
+    /// resolved off the loop (see [`set_resolver`](Self::set_resolver)), and its addresses are
+    /// raced as RFC 8305 has it: IPv6 and IPv4 by turns, another one each 250 ms or as soon as one
+    /// has failed; the first that is connected wins, and the others are closed. The deferred fires
+    /// after `connection_made`; it fails exactly once, later, never from inside this call. Dropping
+    /// it cancels the attempt.
     ///
     /// It fails with [`Error::Connect`] (refused, unreachable), [`Error::Resolve`],
     /// [`Error::TimedOut`] (30 seconds unless told otherwise), [`Error::Refused`] (by the
@@ -113,6 +117,18 @@ impl Reactor {
         self.refresh_clock();
         let connection = self.core.connections.get(id)?;
         (connection.stage != Stage::Lost).then_some(Transport { core: &mut self.core, id })
+    }
+
+    /// Is there when a connection is lost, after its `connection_lost`, with the reason. Fails with
+    /// [`Error::Gone`] when it has gone already.
+    #[doc(alias = "whenDisconnected")]
+    pub fn when_lost(&mut self, id: ConnectionId) -> Deferred<Reason> {
+        let (promise, deferred) = self.deferred();
+        match self.core.connections.get(id) {
+            Some(_) => self.core.watchers.entry(id).or_default().push(promise),
+            None => promise.fail(Error::Gone),
+        }
+        deferred
     }
 
     /// How many connections there are, closing ones included.

@@ -31,12 +31,13 @@
 //! unless told to ([`Simulation::resets`]), is failure.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::address::{Address, Endpoint};
+use crate::address::Address;
 use crate::clock::{Clock, Nanos, nanos};
+use crate::endpoint::{Endpoint, Target};
 use crate::network::Network;
 use crate::options::ReactorOptions;
 use crate::random::{Random, Seeded};
@@ -138,6 +139,12 @@ impl Simulation {
         self.net.borrow_mut().name(host, addresses.into_iter().collect());
     }
 
+    /// From now on, whoever tries to connect to `address` gets no answer at all, as behind a
+    /// firewall that drops packets.
+    pub fn silence(&mut self, address: IpAddr) {
+        self.net.borrow_mut().silence(address);
+    }
+
     /// Adds a reactor to the network, and answers its index.
     pub fn add_reactor(&mut self) -> usize {
         self.add_reactor_with(ReactorOptions::default())
@@ -182,22 +189,23 @@ impl Simulation {
     /// # Errors
     /// The address is bad. A refused connection shows as [`Peer::was_reset`].
     pub fn dial(&mut self, address: &str) -> Result<Peer, Error> {
-        let address = match address.parse()? {
-            Endpoint::Address(Address::Tcp(address)) => address,
-            endpoint => {
+        let endpoint: Endpoint = address.parse()?;
+        match endpoint.target() {
+            Target::Address(address) => self.dial_address(address.clone()),
+            _ => {
                 let source = std::io::ErrorKind::Unsupported.into();
-                return Err(Error::Connect { endpoint, source });
+                Err(Error::Connect { endpoint, source })
             }
-        };
-        self.dial_address(address)
+        }
     }
 
     /// As [`dial`](Self::dial), for an address that needs no parsing.
     ///
     /// # Errors
     /// No socket could be had.
-    pub fn dial_address(&mut self, address: SocketAddr) -> Result<Peer, Error> {
-        let stream = network::Stream::bare(&mut self.outside, address)
+    pub fn dial_address(&mut self, address: impl Into<Address>) -> Result<Peer, Error> {
+        let address = address.into();
+        let stream = network::Stream::bare(&mut self.outside, &address)
             .map_err(|source| Error::Connect { endpoint: address.into(), source })?;
         Ok(self.peers.add(stream))
     }

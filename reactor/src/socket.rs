@@ -4,20 +4,25 @@
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use mio::net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::address::Address;
+use crate::address::{Address, UnixAddress};
 use crate::options::{ConnectionOptions, ListenOptions};
 use crate::simulation::network as simulated;
+use crate::unix::{self, BoundPath, PeerCredentials, UnixEnd};
+
+const PEEK: rustix::net::RecvFlags = rustix::net::RecvFlags::PEEK;
 
 /// One end of a connection's byte stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Unix(Box<UnixEnd>),
     Simulated(Box<simulated::Stream>),
 }
 
@@ -40,7 +45,28 @@ impl Stream {
                     Ok(received)
                 }
             }
+            Self::Unix(end) if end.takes > 0 => end.recv_with_descriptors(buffer, limit),
+            Self::Unix(end) => {
+                // SAFETY: as above.
+                unsafe {
+                    let spare: &mut [MaybeUninit<u8>] = buffer.chunk_mut().as_uninit_slice_mut();
+                    let room = spare.len().min(limit);
+                    let (received, was_cut) = recv_message(&end.socket, &mut spare[..room])?;
+                    end.was_cut = was_cut;
+                    buffer.advance_mut(received);
+                    Ok(received)
+                }
+            }
             Self::Simulated(stream) => stream.recv(buffer, limit),
+        }
+    }
+
+    /// Looks at what has arrived, and takes nothing of it; 0 is the peer's FIN.
+    pub(crate) fn peek(&mut self, data: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => again(|| stream.peek(data)),
+            Self::Unix(end) => again(|| Ok(rustix::net::recv(&end.socket, &mut *data, PEEK)?.0)),
+            Self::Simulated(stream) => stream.peek(data),
         }
     }
 
@@ -48,6 +74,10 @@ impl Stream {
         match self {
             Self::Tcp(stream) => {
                 again(|| stream.write(data)) // send(2) with MSG_NOSIGNAL
+            }
+            Self::Unix(end) => {
+                let socket = SockRef::from(&end.socket);
+                again(|| socket.send_with_flags(data, libc::MSG_NOSIGNAL))
             }
             Self::Simulated(stream) => stream.send(&[IoSlice::new(data)]),
         }
@@ -58,7 +88,36 @@ impl Stream {
             Self::Tcp(stream) => {
                 again(|| stream.write_vectored(segments)) // writev(2); Rust ignores SIGPIPE
             }
+            Self::Unix(end) => {
+                let socket = SockRef::from(&end.socket);
+                again(|| socket.send_vectored_with_flags(segments, libc::MSG_NOSIGNAL))
+            }
             Self::Simulated(stream) => stream.send(segments),
+        }
+    }
+
+    /// As [`send_vectored`](Self::send_vectored), with descriptors for the first byte.
+    pub(crate) fn send_with_descriptors(
+        &mut self,
+        segments: &[IoSlice<'_>],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        match self {
+            Self::Unix(end) => end.send_with_descriptors(segments, descriptors),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Whether the last receive, though it was short, may have left something: see `UnixEnd`.
+    pub(crate) fn was_cut(&self) -> bool {
+        matches!(self, Self::Unix(end) if end.was_cut)
+    }
+
+    /// The end of a Unix stream, if this is one.
+    pub(crate) fn unix_end(&mut self) -> Option<&mut UnixEnd> {
+        match self {
+            Self::Unix(end) => Some(end),
+            _ => None,
         }
     }
 
@@ -66,6 +125,7 @@ impl Stream {
     pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
+            Self::Unix(end) => end.socket.shutdown(std::net::Shutdown::Write),
             Self::Simulated(stream) => {
                 stream.shutdown_write();
                 Ok(())
@@ -78,6 +138,8 @@ impl Stream {
         match self {
             // Only a bad descriptor can fail here, and then the close says nothing either.
             Self::Tcp(stream) => drop(SockRef::from(&*stream).set_linger(Some(Duration::ZERO))),
+            // A Unix socket has no reset of its own: the peer sees one if its bytes were unread.
+            Self::Unix(_) => {}
             Self::Simulated(stream) => stream.reset_on_close(),
         }
     }
@@ -86,6 +148,7 @@ impl Stream {
     pub(crate) fn take_error(&mut self) -> io::Result<Option<io::Error>> {
         match self {
             Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(end) => end.socket.take_error(),
             Self::Simulated(stream) => Ok(stream.take_error()),
         }
     }
@@ -93,7 +156,8 @@ impl Stream {
     pub(crate) fn local_address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(stream) => stream.local_addr().map(Address::Tcp),
-            Self::Simulated(stream) => Ok(Address::Tcp(stream.local())),
+            Self::Unix(end) => unix_name(SockRef::from(&end.socket).local_addr()),
+            Self::Simulated(stream) => Ok(stream.local()),
         }
     }
 
@@ -101,7 +165,8 @@ impl Stream {
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().map(Address::Tcp),
-            Self::Simulated(stream) => stream.peer().map(Address::Tcp),
+            Self::Unix(end) => unix_name(SockRef::from(&end.socket).peer_addr()),
+            Self::Simulated(stream) => stream.peer(),
         }
     }
 
@@ -109,7 +174,15 @@ impl Stream {
     pub(crate) fn configure(&self, options: &ConnectionOptions) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => configure(&SockRef::from(stream), options),
-            Self::Simulated(_) => Ok(()),
+            Self::Unix(_) | Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Who the peer is, where the kernel knows.
+    pub(crate) fn peer_credentials(&self) -> io::Result<PeerCredentials> {
+        match self {
+            Self::Unix(end) => peer_credentials(&end.socket),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -118,6 +191,12 @@ impl Stream {
 #[derive(Debug)]
 pub(crate) enum Listening {
     Tcp(TcpListener),
+    Unix {
+        /// Dropped first: a path that is there is one that can be connected to.
+        #[expect(dead_code, reason = "it is there to be dropped")]
+        path: Option<BoundPath>,
+        listener: UnixListener,
+    },
     Simulated(simulated::Listening),
 }
 
@@ -140,15 +219,60 @@ impl Listening {
         Ok(Self::Tcp(TcpListener::from_std(socket.into())))
     }
 
+    /// Binds a Unix socket, to a path (with that mode, if any is given) or an abstract name, and
+    /// listens.
+    pub(crate) fn unix(address: &UnixAddress, options: &ListenOptions) -> io::Result<Self> {
+        let (socket, path) = unix::bound(address, Type::STREAM, options.mode)?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        Ok(Self::Unix { path, listener: UnixListener::from_std(socket.into()) })
+    }
+
+    /// Whether it has a descriptor.
+    pub(crate) fn is_kernel(&self) -> bool {
+        !matches!(self, Self::Simulated(_))
+    }
+
+    /// Takes over a socket that was opened, bound and made to listen by whoever started this
+    /// process. The descriptor must be nobody else's.
+    pub(crate) fn passed(descriptor: RawFd, options: &ListenOptions) -> io::Result<Self> {
+        // SAFETY: a descriptor that the process was started with belongs to nothing in it, and
+        // `inherited` gives out each once. One that is not open is let go again below.
+        let socket = unsafe { Socket::from_raw_fd(descriptor) };
+        let address = match socket.local_addr() {
+            Ok(address) => address,
+            Err(failure) => {
+                let _ = socket.into_raw_fd(); // it is no socket of ours to close
+                return Err(failure);
+            }
+        };
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            let problem = "it is not a listening stream socket (Accept=no, ListenStream=)";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        socket.set_cloexec(true)?;
+        socket.set_nonblocking(true)?;
+        if address.is_unix() {
+            // The path is systemd's: it stays.
+            return Ok(Self::Unix { path: None, listener: UnixListener::from_std(socket.into()) });
+        }
+        configure(&SockRef::from(&socket), &options.connection)?;
+        Ok(Self::Tcp(TcpListener::from_std(socket.into())))
+    }
+
     pub(crate) fn accept(&mut self) -> io::Result<(Stream, Address)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = again(|| listener.accept())?;
                 Ok((Stream::Tcp(stream), Address::Tcp(peer)))
             }
+            Self::Unix { listener, .. } => {
+                let (socket, peer) = accept_unix(&SockRef::from(&*listener))?;
+                let end = UnixEnd::new(UnixStream::from_std(socket.into()));
+                Ok((Stream::Unix(Box::new(end)), Address::Unix(unix::unix_address(&peer))))
+            }
             Self::Simulated(listener) => {
                 let (stream, peer) = listener.accept()?;
-                Ok((Stream::Simulated(Box::new(stream)), Address::Tcp(peer)))
+                Ok((Stream::Simulated(Box::new(stream)), peer))
             }
         }
     }
@@ -156,7 +280,8 @@ impl Listening {
     pub(crate) fn local_address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Self::Simulated(listener) => Ok(Address::Tcp(listener.local())),
+            Self::Unix { listener, .. } => unix_name(SockRef::from(listener).local_addr()),
+            Self::Simulated(listener) => Ok(listener.local()),
         }
     }
 }
@@ -164,8 +289,14 @@ impl Listening {
 /// Begins to connect; the writable edge tells the end of it.
 pub(crate) fn connect_tcp(address: SocketAddr, bind: Option<SocketAddr>) -> io::Result<Stream> {
     let Some(bind) = bind else { return TcpStream::connect(address).map(Stream::Tcp) };
+    if bind.is_ipv4() != address.is_ipv4() {
+        let problem = format!("the local address {} is of the other family", bind.ip());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
+    // A port of one's own choice is free again at once, not after the last connection's TIME_WAIT.
+    socket.set_reuse_address(bind.port() != 0)?;
     socket.bind(&bind.into())?;
     match socket.connect(&address.into()) {
         Ok(()) => {}
@@ -173,6 +304,66 @@ pub(crate) fn connect_tcp(address: SocketAddr, bind: Option<SocketAddr>) -> io::
         Err(error) => return Err(error),
     }
     Ok(Stream::Tcp(TcpStream::from_std(socket.into())))
+}
+
+/// accept(2) for a Unix socket; mio's own knows no abstract names, and fails over a caller whose
+/// name fills all of its address.
+fn accept_unix(socket: &SockRef<'_>) -> io::Result<(Socket, SockAddr)> {
+    #[cfg(not(target_vendor = "apple"))]
+    return again(|| socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK));
+    #[cfg(target_vendor = "apple")]
+    {
+        let (accepted, peer) = again(|| socket.accept())?;
+        accepted.set_nonblocking(true)?;
+        Ok((accepted, peer))
+    }
+}
+
+fn unix_name(address: io::Result<SockAddr>) -> io::Result<Address> {
+    address.map(|address| Address::Unix(unix::unix_address(&address)))
+}
+
+/// As recv(2), and whether descriptors came with it, which the kernel has thrown away.
+fn recv_message(socket: &UnixStream, room: &mut [MaybeUninit<u8>]) -> io::Result<(usize, bool)> {
+    let mut segment = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    // SAFETY: null pointers and zero lengths are a message header without anything.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut segment;
+    message.msg_iovlen = 1;
+    let received = again(|| {
+        // SAFETY: the header names one segment, which is `room`: recvmsg(2) writes at most its
+        // length there, and reads nothing of it. All of them outlive the call.
+        let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, 0) };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+    })?;
+    Ok((received, message.msg_flags & libc::MSG_CTRUNC != 0))
+}
+
+#[cfg(target_os = "linux")]
+fn peer_credentials(socket: &UnixStream) -> io::Result<PeerCredentials> {
+    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: getsockopt(2) writes at most `length` bytes to `found`, which has as many; any bits
+    // are good integers.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &mut length,
+        )
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let process = u32::try_from(found.pid).ok().filter(|&process| process > 0);
+    Ok(PeerCredentials { process, user: found.uid, group: found.gid })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn peer_credentials(_: &UnixStream) -> io::Result<PeerCredentials> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn configure(socket: &SockRef<'_>, options: &ConnectionOptions) -> io::Result<()> {

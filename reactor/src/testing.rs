@@ -5,6 +5,7 @@
 //! [`simulation`](crate::simulation).
 
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -201,6 +202,14 @@ impl<P: Protocol> Protocol for Watched<P> {
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
         self.inner().data_received(transport, data)
+    }
+
+    fn descriptor_received(
+        &mut self,
+        transport: &mut Transport<'_>,
+        descriptor: OwnedFd,
+    ) -> Result {
+        self.inner().descriptor_received(transport, descriptor)
     }
 
     fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {

@@ -6,6 +6,7 @@ use log::warn;
 
 use crate::connection::{Intake, Stage};
 use crate::core::Core;
+use crate::identity::Source;
 use crate::output::Sent;
 use crate::protocol::Reason;
 use crate::{ConnectionId, LOG, Reactor};
@@ -42,7 +43,13 @@ impl Reactor {
                 }
                 // One call a turn: the rest has its turn in the next one.
                 Ok(Sent::Some) => core.mark_dirty(id),
-                Ok(Sent::Blocked) => connection.writable = false,
+                Ok(Sent::Blocked) => {
+                    connection.writable = false;
+                    let source = Source::Connection(id);
+                    if let Err(failure) = core.network.await_room(&mut connection.stream, source) {
+                        return core.send_failed(id, failure);
+                    }
+                }
                 Err(failure) => return core.send_failed(id, failure),
             }
         }

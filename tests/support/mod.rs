@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     child: Child,
     /// What it said on standard output: `(kind, address)` for each listener.
-    pub listening: Vec<(String, SocketAddr)>,
+    pub listening: Vec<(String, String)>,
     errors: mpsc::Receiver<String>,
     /// Its user's data home, in which nobody else keeps anything.
     home: PathBuf,
@@ -30,12 +30,17 @@ pub struct Server {
 impl Server {
     /// Starts `ropewalk ARGUMENTS` and waits until it listens on `listeners` addresses.
     pub fn start(arguments: &[&str], listeners: usize) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+        command.args(arguments).stdin(Stdio::null());
+        Self::start_with(command, listeners)
+    }
+
+    /// As [`start`](Self::start), by a command that becomes the binary.
+    pub fn start_with(mut command: Command, listeners: usize) -> Self {
         let home = scratch("home");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ropewalk"))
-            .args(arguments)
+        let mut child = command
             .env("RUST_LOG", "info")
             .env("XDG_DATA_HOME", &home)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -47,20 +52,21 @@ impl Server {
             let Ok(line) = output.recv_timeout(PATIENCE) else {
                 let _ = child.kill();
                 let said: Vec<_> = errors.iter().collect();
-                panic!("ropewalk {arguments:?} does not listen; it said:\n{}", said.join("\n"));
+                panic!("{command:?} does not listen; it said:\n{}", said.join("\n"));
             };
             let words: Vec<_> = line.split(' ').collect();
             let [announcement, kind, address] = words[..] else { panic!("{line:?}") };
             assert_eq!(announcement, "listening", "{line:?}");
-            let address = address.strip_prefix("tcp://").expect(&line);
-            listening.push((kind.to_owned(), address.parse().expect(&line)));
+            listening.push((kind.to_owned(), address.to_owned()));
         }
         Self { child, listening, errors, home }
     }
 
     /// Where it listens first.
     pub fn address(&self) -> SocketAddr {
-        self.listening[0].1
+        let address = &self.listening[0].1;
+        let tcp = address.strip_prefix("tcp://").and_then(|address| address.parse().ok());
+        tcp.unwrap_or_else(|| panic!("it listens on {address}"))
     }
 
     /// Sends it a signal by name, as in `kill -TERM`.
@@ -130,6 +136,16 @@ pub fn scratch(what: &str) -> PathBuf {
     let directory = target().join("tests-scratch").join(name);
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).expect("target/ is writable");
+    directory
+}
+
+/// As [`scratch`], with a path that is short enough for the one of a Unix socket in it.
+pub fn short_scratch() -> PathBuf {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("ropewalk-{}-{number}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("the temporary directory is writable");
     directory
 }
 

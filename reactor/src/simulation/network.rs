@@ -8,7 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 
-use crate::address::{Address, Endpoint};
+use crate::address::{Address, UnixAddress};
 use crate::clock::Nanos;
 use crate::identity::Source;
 use crate::network::Readiness;
@@ -44,7 +44,7 @@ pub(crate) struct Net {
     pub(crate) chance: Seeded,
     pub(crate) manners: Manners,
     clock: Rc<Cell<Nanos>>,
-    listeners: BTreeMap<SocketAddr, Queue>,
+    listeners: BTreeMap<Address, Queue>,
     /// By a number that is never used again: what is still under way to an end that has gone
     /// must not reach another.
     ends: BTreeMap<usize, End>,
@@ -53,6 +53,8 @@ pub(crate) struct Net {
     sequence: u64,
     next_port: u16,
     names: BTreeMap<String, Vec<IpAddr>>,
+    /// Connection requests to these are lost.
+    silent: BTreeSet<IpAddr>,
     /// Edges not yet told, by reactor.
     edges: Vec<BTreeMap<Source, Readiness>>,
     /// Descriptors in use, and how many there may be, by reactor.
@@ -63,7 +65,7 @@ pub(crate) struct Net {
 struct Queue {
     port: usize,
     source: Source,
-    waiting: VecDeque<(usize, SocketAddr)>,
+    waiting: VecDeque<(usize, Address)>,
     backlog: usize,
 }
 
@@ -73,8 +75,8 @@ struct End {
     source: Option<Source>,
     /// The other end; `None` before the connection is made and after that end is closed.
     other: Option<usize>,
-    local: SocketAddr,
-    peer: SocketAddr,
+    local: Address,
+    peer: Address,
     connected: bool,
     /// Arrived and not yet received.
     arrived: BytesMut,
@@ -126,6 +128,7 @@ impl Net {
             sequence: 0,
             next_port: FIRST_FREE_PORT,
             names: BTreeMap::new(),
+            silent: BTreeSet::new(),
             edges: Vec::new(),
             descriptors: Vec::new(),
         }
@@ -135,17 +138,14 @@ impl Net {
         self.names.insert(host.to_owned(), addresses);
     }
 
-    pub(crate) fn resolve(&self, endpoint: &Endpoint) -> io::Result<Vec<Address>> {
-        match endpoint {
-            Endpoint::Address(address) => Ok(vec![*address]),
-            Endpoint::Name { host, port } => match self.names.get(host) {
-                Some(addresses) => Ok(addresses
-                    .iter()
-                    .map(|&address| Address::Tcp(SocketAddr::new(address, *port)))
-                    .collect()),
-                None => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
-            },
-        }
+    pub(crate) fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let nowhere = || io::Error::new(io::ErrorKind::NotFound, "no such name");
+        self.names.get(host).cloned().ok_or_else(nowhere)
+    }
+
+    /// From now on nobody answers at `address`, neither yes nor no.
+    pub(crate) fn silence(&mut self, address: IpAddr) {
+        self.silent.insert(address);
     }
 
     pub(crate) fn limit_descriptors(&mut self, port: usize, most: usize) {
@@ -248,9 +248,16 @@ impl Net {
         if end.closed {
             return;
         }
-        let (from, to) = (end.local, end.peer);
-        let wildcard = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), to.port());
-        let at = if self.listeners.contains_key(&to) { to } else { wildcard };
+        let (from, to) = (end.local.clone(), end.peer.clone());
+        if to.ip().is_some_and(|ip| self.silent.contains(&ip)) {
+            return;
+        }
+        let at = match to.port() {
+            Some(port) if !self.listeners.contains_key(&to) => {
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()
+            }
+            _ => to.clone(),
+        };
         let room = self.listeners.get(&at).map(|queue| queue.waiting.len() < queue.backlog);
         match room {
             Some(true) => {}
@@ -261,7 +268,10 @@ impl Net {
             }
             None => {
                 let end = self.end(client);
-                end.failure = Some(io::ErrorKind::ConnectionRefused);
+                end.failure = Some(match end.peer {
+                    Address::Unix(_) => io::ErrorKind::NotFound, // stopping removes the path
+                    Address::Tcp(_) => io::ErrorKind::ConnectionRefused,
+                });
                 return self.edge(client, |edge| {
                     edge.readable = true;
                     edge.writable = true;
@@ -271,8 +281,11 @@ impl Net {
         }
         let Some(queue) = self.listeners.get(&at) else { return };
         let (port, source) = (queue.port, queue.source);
-        let server =
-            self.insert(End { connected: true, other: Some(client), ..End::new(port, to, from) });
+        let server = self.insert(End {
+            connected: true,
+            other: Some(client),
+            ..End::new(port, to, from.clone())
+        });
         let end = self.end(client);
         end.other = Some(server);
         end.connected = true;
@@ -348,19 +361,35 @@ impl Net {
         Ok(taken)
     }
 
+    /// What a receive answers when nothing has arrived.
+    fn nothing_arrived(&mut self, index: usize) -> io::Result<usize> {
+        let end = self.end(index);
+        match end.failure {
+            // Told once; then the socket is at its end, as the kernel has it.
+            Some(io::ErrorKind::NotConnected) => Ok(0),
+            Some(kind) => {
+                end.failure = Some(io::ErrorKind::NotConnected);
+                Err(kind.into())
+            }
+            None if end.fin_arrived => Ok(0),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn peek(&mut self, index: usize, data: &mut [u8]) -> io::Result<usize> {
+        let end = self.end(index);
+        if end.arrived.is_empty() {
+            return self.nothing_arrived(index);
+        }
+        let count = data.len().min(end.arrived.len());
+        data[..count].copy_from_slice(&end.arrived[..count]);
+        Ok(count)
+    }
+
     fn recv(&mut self, index: usize, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
         let end = self.end(index);
         if end.arrived.is_empty() {
-            return match end.failure {
-                // Told once; then the socket is at its end, as the kernel has it.
-                Some(io::ErrorKind::NotConnected) => Ok(0),
-                Some(kind) => {
-                    end.failure = Some(io::ErrorKind::NotConnected);
-                    Err(kind.into())
-                }
-                None if end.fin_arrived => Ok(0),
-                None => Err(io::ErrorKind::WouldBlock.into()),
-            };
+            return self.nothing_arrived(index);
         }
         let count = limit.min(end.arrived.len());
         buffer.extend_from_slice(&end.arrived[..count]);
@@ -459,7 +488,7 @@ fn mark_edge(
 }
 
 impl End {
-    fn new(port: usize, local: SocketAddr, peer: SocketAddr) -> Self {
+    fn new(port: usize, local: Address, peer: Address) -> Self {
         Self {
             port,
             source: None,
@@ -514,14 +543,18 @@ impl Port {
 
     pub(crate) fn listen(
         &mut self,
-        address: SocketAddr,
+        address: &Address,
         options: &ListenOptions,
         source: Source,
     ) -> io::Result<Listening> {
         let mut net = self.net.borrow_mut();
-        let mut local = address;
-        while local.port() == 0 || (address.port() == 0 && net.listeners.contains_key(&local)) {
-            local.set_port(net.free_port());
+        let mut local = address.clone();
+        if let Address::Tcp(local) = &mut local
+            && local.port() == 0
+        {
+            while local.port() == 0 || net.listeners.contains_key(&Address::Tcp(*local)) {
+                local.set_port(net.free_port());
+            }
         }
         if net.listeners.contains_key(&local) {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -529,23 +562,31 @@ impl Port {
         net.take_descriptor(self.number)?;
         let backlog = options.backlog.max(1) as usize;
         let queue = Queue { port: self.number, source, waiting: VecDeque::new(), backlog };
-        net.listeners.insert(local, queue);
+        net.listeners.insert(local.clone(), queue);
         Ok(Listening { net: self.net.clone(), local })
     }
 
     pub(crate) fn connect(
         &mut self,
-        address: SocketAddr,
+        address: &Address,
         bind: Option<SocketAddr>,
         source: Source,
     ) -> io::Result<Stream> {
         let mut net = self.net.borrow_mut();
         net.take_descriptor(self.number)?;
-        let mut local = bind.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
-        if local.port() == 0 {
-            local.set_port(net.free_port());
-        }
-        let end = net.insert(End { source: Some(source), ..End::new(self.number, local, address) });
+        let local = match address {
+            Address::Unix(_) => Address::Unix(UnixAddress::unnamed()),
+            Address::Tcp(_) => {
+                let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+                let mut local = bind.unwrap_or(loopback);
+                if local.port() == 0 {
+                    local.set_port(net.free_port());
+                }
+                local.into()
+            }
+        };
+        let end = End::new(self.number, local, address.clone());
+        let end = net.insert(End { source: Some(source), ..end });
         let at = net.clock.get() + net.delay();
         net.later(at, Event::Request { end });
         Ok(Stream { net: self.net.clone(), end })
@@ -567,6 +608,10 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn recv(&mut self, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
         self.net.borrow_mut().recv(self.end, buffer, limit)
+    }
+
+    pub(crate) fn peek(&mut self, data: &mut [u8]) -> io::Result<usize> {
+        self.net.borrow_mut().peek(self.end, data)
     }
 
     pub(crate) fn send(&mut self, segments: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -593,13 +638,13 @@ impl Stream {
         }
     }
 
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.net.borrow().ends[&self.end].local
+    pub(crate) fn local(&self) -> Address {
+        self.net.borrow().ends[&self.end].local.clone()
     }
 
-    pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn peer(&self) -> io::Result<Address> {
         let end = &self.net.borrow().ends[&self.end];
-        if end.connected { Ok(end.peer) } else { Err(io::ErrorKind::NotConnected.into()) }
+        if end.connected { Ok(end.peer.clone()) } else { Err(io::ErrorKind::NotConnected.into()) }
     }
 
     pub(crate) fn register(&mut self, source: Source) {
@@ -614,7 +659,7 @@ impl Stream {
     }
 
     /// A stream of the test's own, which no reactor watches.
-    pub(crate) fn bare(port: &mut Port, address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bare(port: &mut Port, address: &Address) -> io::Result<Self> {
         let stream = port.connect(address, None, Source::Waker)?;
         port.net.borrow_mut().end(stream.end).source = None;
         Ok(stream)
@@ -642,27 +687,23 @@ impl fmt::Debug for Stream {
 /// A listening socket.
 pub(crate) struct Listening {
     net: Rc<RefCell<Net>>,
-    local: SocketAddr,
+    local: Address,
 }
 
 impl Listening {
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.local
+    pub(crate) fn local(&self) -> Address {
+        self.local.clone()
     }
 
-    pub(crate) fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
+    pub(crate) fn accept(&mut self) -> io::Result<(Stream, Address)> {
         let mut net = self.net.borrow_mut();
-        let found = net
-            .listeners
-            .get(&self.local)
-            .and_then(|queue| queue.waiting.front().map(|&(end, peer)| (queue.port, end, peer)));
-        let Some((port, end, peer)) = found else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
+        let nobody = || io::Error::from(io::ErrorKind::WouldBlock);
+        let queue = net.listeners.get(&self.local).filter(|queue| !queue.waiting.is_empty());
+        let port = queue.ok_or_else(nobody)?.port;
         net.take_descriptor(port)?;
-        if let Some(queue) = net.listeners.get_mut(&self.local) {
-            queue.waiting.pop_front();
-        }
+        let queue = net.listeners.get_mut(&self.local);
+        let first = queue.and_then(|queue| queue.waiting.pop_front());
+        let (end, peer) = first.ok_or_else(nobody)?;
         Ok((Stream { net: self.net.clone(), end }, peer))
     }
 

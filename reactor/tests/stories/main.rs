@@ -114,7 +114,10 @@ fn tell(seed: u64) -> Vec<String> {
     for pair in 0..pairs {
         let (client, server) = (Key { pair, side: Side::Client }, Key { pair, side: Side::Server });
         let at = chance.below(reactors as u64) as usize;
-        let address = format!("10.0.0.{}:7", pair + 1);
+        let address = match chance.one_in(4) {
+            true => format!("unix:/run/{pair}"),
+            false => format!("10.0.0.{}:7", pair + 1),
+        };
         let mut actor = Some(Actor::new(&world, server, Chance::new(chance.next())));
         let listening = ListenOptions::default().connection(options.clone());
         simulation

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ropewalk_reactor::Endpoint;
+use ropewalk_reactor::{Endpoint, IntoEndpoint};
 
 use super::{Error, Uri};
 use crate::codec::{FRAME_MAX_DEFAULT, FRAME_MIN_SIZE, MAX_BODY_SIZE, TableBuf};
@@ -157,16 +157,12 @@ impl Options {
         }
         let host = uri.host.as_deref().unwrap_or("localhost");
         let port = uri.port.unwrap_or(PORT);
-        let address = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
         let mechanisms = match uri.mechanisms.is_empty() {
             true => vec![Mechanism::Plain, Mechanism::AmqPlain],
             false => uri.mechanisms,
         };
         Ok(Options {
-            endpoints: vec![address.parse()?],
+            endpoints: vec![(host, port).into_endpoint()?],
             username: uri.username.unwrap_or_else(|| "guest".into()),
             password: uri.password.unwrap_or_else(|| "guest".into()),
             vhost: uri.vhost.unwrap_or_else(|| "/".into()),
@@ -328,7 +324,7 @@ mod tests {
     #[test]
     fn what_a_uri_leaves_out_has_the_usual_defaults() {
         let options = Options::from_uri("amqp://").expect("a good URI");
-        assert_eq!(options.endpoints[0].to_string(), "tcp://127.0.0.1:5672");
+        assert_eq!(options.endpoints[0].to_string(), "tcp://localhost:5672");
         assert_eq!(
             (&*options.username, &*options.password, &*options.vhost),
             ("guest", "guest", "/")
@@ -337,6 +333,8 @@ mod tests {
         assert_eq!(options.endpoints[0].to_string(), "tcp://[::1]:1");
         assert_eq!((&*options.username, &*options.password, &*options.vhost), ("", "", ""));
         assert_eq!(options.heartbeat, Some(0));
+        let options = Options::from_uri("amqp://unix").expect("a host of that name");
+        assert_eq!(options.endpoints[0].to_string(), "tcp://unix:5672");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::codec::Table;
 pub(crate) const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
 
 /// A client that asks to be let in.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Login<'a> {
     /// The name it gave.
     pub user: &'a [u8],

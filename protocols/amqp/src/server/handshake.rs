@@ -126,7 +126,7 @@ impl Session {
             Ok(found) => found,
             Err(reason) => return self.refuse_silently(context, &reason),
         };
-        let login = Login { user, password, peer: self.peer };
+        let login = Login { user, password, peer: self.peer.clone() };
         match authenticate(context, &login) {
             Ok(()) => {
                 debug!(target: LOG, "{}: logged in as {}", self.peer, user.escape_ascii());
@@ -219,7 +219,7 @@ impl Session {
     ) -> Result<(), Fault> {
         let Stage::Running(running) = &self.stage else { return Ok(()) };
         let (user, password) = (&*running.user, update.new_secret.0);
-        let login = Login { user, password, peer: self.peer };
+        let login = Login { user, password, peer: self.peer.clone() };
         if let Err(reason) = authenticate(context, &login) {
             warn!(target: LOG, "{}: new secret refused: {reason}", self.peer);
             let text = "New secret was refused by one of the backends";

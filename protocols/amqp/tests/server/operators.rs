@@ -22,7 +22,7 @@ fn connections_are_closed_with_the_operators_reason_and_what_they_held_goes_to_o
     let reactor = world.simulation.reactor();
     let closed = world.server.close_connections(reactor, "because we can", |it| {
         assert_eq!((it.user, it.vhost, it.channels), (&b"guest"[..], &b"/"[..], 1));
-        peers.push(it.peer);
+        peers.push(it.peer.clone());
         peers.len() == 1
     });
     assert_eq!((closed, peers.len()), (1, 2));
