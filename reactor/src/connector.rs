@@ -17,7 +17,7 @@ use crate::{ConnectionId, Deferred, Error, Promise};
 /// A connection that is being made.
 pub(crate) struct Connector {
     generation: u32,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Not tried yet, in the resolver's order.
     addresses: VecDeque<Address>,
     /// The attempt under way; `None` while the name is being resolved.
@@ -25,6 +25,8 @@ pub(crate) struct Connector {
     bind: Option<std::net::SocketAddr>,
     deadline: TimerId,
     pub(crate) connection: Rc<ConnectionOptions>,
+    #[cfg(feature = "_tls")]
+    pub(crate) tls: Option<crate::tls::TlsClient>,
     pub(crate) factory: Box<dyn AnyFactory>,
     pub(crate) promise: Promise<ConnectionId>,
 }
@@ -62,6 +64,8 @@ impl Core {
             bind: options.bind,
             deadline,
             connection: Rc::new(options.connection),
+            #[cfg(feature = "_tls")]
+            tls: options.tls,
             factory,
             promise,
         };

@@ -5,7 +5,6 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,8 @@ use crate::address::{Address, Endpoint};
 use crate::clock::Clock;
 use crate::connection::{Connections, Stage};
 use crate::connector::Connector;
+#[cfg(feature = "_tls")]
+use crate::filter::Filter;
 use crate::handle::Shared;
 use crate::identity::{ConnectionId, Generations, ListenerId, Source};
 use crate::listener::Listener;
@@ -46,6 +47,8 @@ pub(crate) enum Alarm {
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.
     Linger(ConnectionId),
+    /// A filter must have agreed with its peer.
+    Handshake(ConnectionId),
     /// An attempt to connect must be done.
     Connect(u32, u32),
     /// Descriptors ran out a while ago: try to accept again.
@@ -65,6 +68,9 @@ pub(crate) struct Departed {
     pub(crate) id: ConnectionId,
     pub(crate) host: Option<Address>,
     pub(crate) peer: Address,
+    /// What was agreed on stays readable.
+    #[cfg(feature = "_tls")]
+    pub(crate) filter: Option<Box<Filter>>,
 }
 
 pub(crate) struct Core {
@@ -86,6 +92,8 @@ pub(crate) struct Core {
 
     /// Connections to read from although no new edge will tell.
     pub(crate) ready: Vec<ConnectionId>,
+    /// Those whose handshake can go on, in the order in which they came.
+    pub(crate) handshakes: VecDeque<ConnectionId>,
     /// Listeners with more to accept than their share of a turn.
     pub(crate) accepting: Vec<ListenerId>,
     /// Connections with something to flush, or a close to drive on.
@@ -104,6 +112,7 @@ impl Core {
     /// Whether the next turn has something to do without waiting.
     pub(crate) fn is_busy(&self) -> bool {
         !(self.ready.is_empty()
+            && self.handshakes.is_empty()
             && self.accepting.is_empty()
             && self.dirty.is_empty()
             && self.births.is_empty()
@@ -117,13 +126,17 @@ impl Core {
 
     // Connections.
 
-    /// Puts a connection on the list of those to read from, once.
+    /// Puts a connection on the list of those to read from, once; a handshake has to queue.
     pub(crate) fn mark_ready(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id)
             && !connection.in_ready
         {
             connection.in_ready = true;
-            self.ready.push(id);
+            if connection.is_handshaking() {
+                self.handshakes.push_back(id);
+            } else {
+                self.ready.push(id);
+            }
         }
     }
 
@@ -169,7 +182,8 @@ impl Core {
         connection.stage = Stage::Lost;
         connection.reason = Some(Box::new(reason));
         connection.unread = Default::default();
-        if let Some(output) = connection.output.take() {
+        let plain = connection.filter.as_mut().and_then(|filter| filter.plain().take());
+        for output in connection.output.take().into_iter().chain(plain) {
             self.garbage.push(output); // a queued payload may have a user's `Drop`
         }
         self.lost.push(id);
@@ -202,6 +216,14 @@ impl Core {
         let closing = connection.stage == Stage::Flushing;
         if !(closing || connection.write_closing) || connection.buffered() > 0 {
             return;
+        }
+        if let Some(filter) = &connection.filter {
+            if filter.owes_last_words() && !connection.broken {
+                return self.mark_dirty(id); // the flush says them, behind all else
+            }
+            if filter.is_handshaking() && !closing {
+                return; // there is more to say before nothing more is said
+            }
         }
         if !connection.write_ended && connection.stage != Stage::Lost {
             connection.write_ended = true;
@@ -297,8 +319,7 @@ impl Core {
                 Err(error) => failure = error,
                 Ok(socket) => {
                     let id = ListenerId { slot, generation: self.generations.next() };
-                    let connection = Rc::new(options.connection);
-                    self.listeners.insert(Listener::new(id, socket, factory, connection));
+                    self.listeners.insert(Listener::new(id, socket, factory, options));
                     return Ok(id);
                 }
             }

@@ -8,10 +8,13 @@ use log::{debug, error, warn};
 use crate::connection::Connection;
 use crate::connector::Connector;
 use crate::core::{Birth, Core, Departed};
+use crate::filter::Waiting;
 use crate::identity::Source;
 use crate::panics::isolate;
 use crate::protocol::{Protocol, Reason};
-use crate::{BoxError, ConnectionId, Error, LOG, Promise, Reactor, Transport};
+#[cfg(feature = "_tls")]
+use crate::tls::{self, Side};
+use crate::{BoxError, ConnectionId, Endpoint, Error, LOG, Reactor, Transport};
 
 impl Reactor {
     /// Step 6: accepted and made connections get their protocols, lost ones lose theirs. A loss
@@ -23,7 +26,21 @@ impl Reactor {
                     let Some(found) = self.core.listener(listener) else { continue };
                     let options = found.connection.clone();
                     let built = isolate(|| found.factory.build(peer));
-                    self.bear(Connection::new(stream, peer, options), built, None);
+                    #[cfg(feature = "_tls")]
+                    let side = found.tls.clone().map(Side::Server);
+                    #[cfg_attr(
+                        not(feature = "_tls"),
+                        expect(unused_mut, reason = "nothing to put")
+                    )]
+                    let mut connection = Connection::new(stream, peer, options);
+                    #[cfg(feature = "_tls")]
+                    if let Some(side) = side
+                        && let Err(error) = self.core.put_filter(&mut connection, side)
+                    {
+                        error!(target: LOG, "{peer}: closed: {error}");
+                        continue;
+                    }
+                    self.bear(connection, built, None);
                 }
                 Birth::Connected { mut connector, stream, peer } => {
                     if !connector.promise.is_wanted() {
@@ -33,10 +50,25 @@ impl Reactor {
                     }
                     let options = connector.connection.clone();
                     let built = isolate(|| connector.factory.build(peer));
-                    let connection = Connection::new(stream, peer, options);
-                    let Connector { factory, promise, .. } = *connector;
+                    #[cfg_attr(
+                        not(feature = "_tls"),
+                        expect(unused_mut, reason = "nothing to put")
+                    )]
+                    let mut connection = Connection::new(stream, peer, options);
+                    #[cfg(feature = "_tls")]
+                    if let Some(client) = connector.tls.take() {
+                        let side = client.to_endpoint(&connector.endpoint);
+                        let put = side.and_then(|it| self.core.put_filter(&mut connection, it));
+                        if let Err(error) = put {
+                            self.core.garbage.push(Box::new(connector.factory));
+                            self.core.garbage.push(Box::new(built));
+                            connector.promise.fail(error);
+                            continue;
+                        }
+                    }
+                    let Connector { factory, promise, endpoint, .. } = *connector;
                     self.core.garbage.push(Box::new(factory));
-                    self.bear(connection, built, Some(promise));
+                    self.bear(connection, built, Some(Waiting { promise, endpoint }));
                 }
             }
         }
@@ -50,23 +82,23 @@ impl Reactor {
         &mut self,
         mut connection: Connection,
         built: Result<Option<Box<dyn Protocol>>, String>,
-        promise: Option<Promise<ConnectionId>>,
+        waiting: Option<Waiting>,
     ) {
         let peer = connection.peer;
         let protocol = match built {
             Ok(Some(protocol)) => protocol,
             Ok(None) => {
                 debug!(target: LOG, "{peer}: refused by the factory");
-                return refuse(promise);
+                return refuse(waiting);
             }
             Err(message) => {
                 error!(target: LOG, "{peer}: closed, since the factory panicked: {message}");
-                return refuse(promise);
+                return refuse(waiting);
             }
         };
         let core = &mut self.core;
         let generation = core.generations.next();
-        let made_here = promise.is_some();
+        let made_here = waiting.is_some();
         // The stream is registered under its name, so the name comes first.
         let id = core.connections.insert_with(generation, |id| {
             let source = Source::Connection(id);
@@ -81,7 +113,7 @@ impl Reactor {
             Ok(id) => id,
             Err(failure) => {
                 error!(target: LOG, "{peer}: closed, since the poller refused it: {failure}");
-                return refuse(promise);
+                return refuse(waiting);
             }
         };
         if self.protocols.len() <= id.slot() {
@@ -92,9 +124,19 @@ impl Reactor {
         if self.core.shutdown.is_stopping() {
             self.core.lose(id, Reason::Stopped, false);
         }
+        self.core.begin_handshake(id);
         self.callback(id, |protocol, transport| protocol.connection_made(transport));
-        if let Some(promise) = promise {
-            promise.succeed(id);
+        let Some(waiting) = waiting else { return };
+        let connection = self.core.connections.get_mut(id);
+        match connection.and_then(|connection| connection.filter.as_mut()) {
+            None => waiting.promise.succeed(id),
+            Some(filter) => {
+                // There, but of no use before the handshake is done.
+                waiting.promise.cancels(move |reactor| {
+                    reactor.core_mut().abort(id, Reason::Aborted);
+                });
+                *filter.waiting() = Some(Box::new(waiting));
+            }
         }
     }
 
@@ -108,10 +150,19 @@ impl Reactor {
         let reason = connection.reason.take().map_or(Reason::Done, |reason| *reason);
         let host = connection.stream.local_address().ok();
         let peer = connection.peer;
+        let mut filter = connection.filter.take();
         drop(connection);
+        if let Some(waiting) = filter.as_mut().and_then(|filter| filter.waiting().take()) {
+            let Waiting { promise, endpoint } = *waiting;
+            promise.fail(not_connected(&reason, endpoint));
+        }
         debug!(target: LOG, "{peer}: lost: {reason}");
         let Some(mut protocol) = protocol else { return };
-        self.core.departed = Some(Departed { id, host, peer });
+        #[cfg(feature = "_tls")]
+        let departed = Departed { id, host, peer, filter };
+        #[cfg(not(feature = "_tls"))]
+        let departed = Departed { id, host, peer };
+        self.core.departed = Some(departed);
         let mut transport = Transport { core: &mut self.core, id };
         if let Err(message) = isolate(|| protocol.connection_lost(&mut transport, &reason)) {
             error!(target: LOG, "{peer}: connection_lost panicked: {message}");
@@ -141,8 +192,28 @@ impl Core {
     }
 }
 
-fn refuse(promise: Option<Promise<ConnectionId>>) {
-    if let Some(promise) = promise {
-        promise.fail(Error::Refused);
+fn refuse(waiting: Option<Waiting>) {
+    if let Some(waiting) = waiting {
+        waiting.promise.fail(Error::Refused);
+    }
+}
+
+/// What a loss before the end of the handshake is to whoever asked for the connection.
+fn not_connected(reason: &Reason, endpoint: Endpoint) -> Error {
+    match reason {
+        #[cfg(feature = "_tls")]
+        Reason::Tls(failure) => {
+            Error::Handshake { endpoint, source: Box::new(tls::Failure::clone(failure)) }
+        }
+        Reason::Reset(error) | Reason::TimedOut(error) | Reason::Io(error) => {
+            let source = match error.raw_os_error() {
+                Some(errno) => std::io::Error::from_raw_os_error(errno),
+                None => error.kind().into(),
+            };
+            Error::Connect { endpoint, source }
+        }
+        Reason::Stopped => Error::Stopped,
+        Reason::Panic(message) => Error::Panicked(message.to_string()),
+        _ => Error::Cancelled, // its own protocol closed it
     }
 }

@@ -4,6 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(feature = "_tls")]
+use crate::tls::{TlsClient, TlsServer};
+
 /// Above this much buffered output the producer is paused: a few round trips' worth on a LAN,
 /// and what asyncio and Twisted use.
 const HIGH_WATER_MARK: usize = 64 * 1024;
@@ -99,11 +102,19 @@ pub struct ListenOptions {
     pub(crate) connection: ConnectionOptions,
     pub(crate) backlog: u32,
     pub(crate) reuse_port: bool,
+    #[cfg(feature = "_tls")]
+    pub(crate) tls: Option<TlsServer>,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { connection: ConnectionOptions::default(), backlog: BACKLOG, reuse_port: false }
+        Self {
+            connection: ConnectionOptions::default(),
+            backlog: BACKLOG,
+            reuse_port: false,
+            #[cfg(feature = "_tls")]
+            tls: None,
+        }
     }
 }
 
@@ -117,6 +128,14 @@ impl ListenOptions {
         /// core, each with a listener of its own.
         reuse_port: bool;
     }
+
+    /// Speaks TLS on every connection, from its beginning.
+    #[cfg(feature = "_tls")]
+    #[must_use]
+    pub fn tls(mut self, server: TlsServer) -> Self {
+        self.tls = Some(server);
+        self
+    }
 }
 
 /// How to connect.
@@ -125,11 +144,19 @@ pub struct ConnectOptions {
     pub(crate) connection: ConnectionOptions,
     pub(crate) timeout: Duration,
     pub(crate) bind: Option<SocketAddr>,
+    #[cfg(feature = "_tls")]
+    pub(crate) tls: Option<TlsClient>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { connection: ConnectionOptions::default(), timeout: CONNECT_TIMEOUT, bind: None }
+        Self {
+            connection: ConnectionOptions::default(),
+            timeout: CONNECT_TIMEOUT,
+            bind: None,
+            #[cfg(feature = "_tls")]
+            tls: None,
+        }
     }
 }
 
@@ -141,6 +168,15 @@ impl ConnectOptions {
         timeout: Duration;
         /// The local address to connect from (the system's choice).
         bind: Option<SocketAddr>;
+    }
+
+    /// Speaks TLS from the beginning, with a server that proves to be who the address names. The
+    /// deferred then fires after the handshake, or fails with it.
+    #[cfg(feature = "_tls")]
+    #[must_use]
+    pub fn tls(mut self, client: TlsClient) -> Self {
+        self.tls = Some(client);
+        self
     }
 }
 

@@ -203,6 +203,10 @@ impl<P: Protocol> Protocol for Watched<P> {
         self.inner().data_received(transport, data)
     }
 
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.inner().handshake_completed(transport)
+    }
+
     fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {
         self.inner().read_closed(transport)
     }

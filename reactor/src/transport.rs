@@ -15,6 +15,8 @@ use crate::core::{Alarm, Core, ProtocolCall};
 use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
 use crate::output::Written;
 use crate::protocol::{Protocol, Reason, layer_of};
+#[cfg(feature = "_tls")]
+use crate::tls::{self, StartTls};
 use crate::{ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, TimerId};
 
 /// A connection as its protocol sees it, for as long as a callback runs.
@@ -70,7 +72,8 @@ impl Transport<'_> {
         written
     }
 
-    /// Bytes written and not yet taken by the kernel.
+    /// Bytes written and not yet taken by the kernel; those that are encrypted already count with
+    /// what TLS adds to them.
     pub fn buffered(&self) -> usize {
         self.core.connections.get(self.id).map_or(0, |connection| connection.buffered())
     }
@@ -141,6 +144,52 @@ impl Transport<'_> {
     /// Whether reading is paused by [`pause_reading`](Self::pause_reading).
     pub fn is_reading_paused(&self) -> bool {
         self.core.connections.get(self.id).is_some_and(|connection| connection.paused)
+    }
+
+    // TLS.
+
+    /// Begins TLS in mid-stream: everything that was written before goes out as it is, everything
+    /// written from now on is sent after the handshake, and the next bytes of the peer have to be its
+    /// handshake. The protocol stays the same; [`handshake_completed`](Protocol::handshake_completed)
+    /// tells when it is done.
+    ///
+    /// In `data_received`, consume the message that asks for TLS and nothing behind it. What is left
+    /// in `data` is taken for the beginning of the handshake: a command that somebody smuggled in
+    /// there, before the stream was protected, makes the handshake fail and is never seen
+    /// (CVE-2011-0411). A loop over `data` has to end: see [`wants_data`](Self::wants_data).
+    ///
+    /// # Errors
+    /// [`Error::Tls`] if TLS has begun already, or a half of the connection is closed.
+    #[cfg(feature = "_tls")]
+    #[doc(alias = "startTLS")]
+    pub fn start_tls(&mut self, tls: impl Into<StartTls>) -> Result<(), Error> {
+        self.core.start_tls(self.id, tls.into().0)
+    }
+
+    /// What a TLS session has agreed on: `None` without TLS, and before the handshake is done. It
+    /// stays readable in `connection_lost`.
+    #[cfg(feature = "_tls")]
+    pub fn tls(&self) -> Option<tls::Info<'_>> {
+        let filter = match (self.core.connections.get(self.id), &self.core.departed) {
+            (Some(connection), _) => &connection.filter,
+            (None, Some(departed)) if departed.id == self.id => &departed.filter,
+            (None, _) => return None,
+        };
+        filter.as_ref()?.tls()
+    }
+
+    /// Whether a TLS handshake is under way, also if it was only just asked for: nothing that is
+    /// left in `data` is the protocol's any more.
+    pub fn is_handshaking(&self) -> bool {
+        self.core.connections.get(self.id).is_some_and(|connection| connection.is_handshaking())
+    }
+
+    /// Whether more may be delivered: the connection is not closing, reading is not paused, and no
+    /// handshake is under way. A loop over `data` asks this before each message.
+    pub fn wants_data(&self) -> bool {
+        self.core.connections.get(self.id).is_some_and(|connection| {
+            connection.stage == Stage::Open && !connection.paused && !connection.is_handshaking()
+        })
     }
 
     // Addresses and options.

@@ -120,6 +120,7 @@ pub fn assert_same(actual: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
     Made,
+    HandshakeCompleted,
     Data(usize),
     ReadClosed,
     Paused,
@@ -212,6 +213,7 @@ type OnLost = Box<dyn FnMut(&mut Transport<'_>, &Reason)>;
 pub struct Probe {
     pub record: Record,
     made: Option<OnTransport<Result>>,
+    handshake: Option<OnTransport<Result>>,
     data: Option<OnData>,
     read_closed: Option<OnTransport<Result>>,
     pause: Option<OnTransport<()>>,
@@ -235,6 +237,11 @@ impl Probe {
 
     pub fn on_made(mut self, act: impl FnMut(&mut Transport<'_>) -> Result + 'static) -> Self {
         self.made = Some(Box::new(act));
+        self
+    }
+
+    pub fn on_handshake(mut self, act: impl FnMut(&mut Transport<'_>) -> Result + 'static) -> Self {
+        self.handshake = Some(Box::new(act));
         self
     }
 
@@ -275,6 +282,11 @@ impl Protocol for Probe {
         self.record.add(Happened::Made);
         self.record.0.borrow_mut().id = Some(transport.id());
         self.made.as_mut().map_or(Ok(()), |act| act(transport))
+    }
+
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.record.add(Happened::HandshakeCompleted);
+        self.handshake.as_mut().map_or(Ok(()), |act| act(transport))
     }
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
