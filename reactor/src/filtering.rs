@@ -237,14 +237,15 @@ impl Core {
     /// The peer's FIN came before the filter was told that it would.
     pub(crate) fn cut_off(&mut self, id: ConnectionId, reason: Reason) {
         let Some(connection) = self.connections.get(id) else { return };
+        if connection.stage == Stage::Lingering {
+            return self.finish(id); // our side of it was done
+        }
         debug!(target: LOG, "{}: {reason}", connection.peer);
         if connection.is_handshaking() {
             // What waits for the end of the handshake will never go out.
             self.give_up_filter(id, reason);
         } else if connection.stage == Stage::Open {
             self.lose(id, reason, true);
-        } else if connection.stage == Stage::Lingering {
-            return self.finish(id);
         }
         self.drive_closing(id);
     }

@@ -20,6 +20,8 @@ use ropewalk_reactor::{
     Result, Simulation, Transport,
 };
 
+#[cfg(feature = "_tls")]
+pub mod certificates;
 pub mod logs;
 
 /// No test on this machine takes longer, however busy it is.

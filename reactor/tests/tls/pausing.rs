@@ -207,15 +207,16 @@ fn a_burst_of_handshakes_does_not_starve_those_who_have_done_theirs() {
     let wire = old.seal(b"is anybody there?");
     old.peer.write(&wire);
     let mut turns = 0;
-    while there.data().is_empty() {
+    while old.peer.read().is_empty() {
         simulation.step();
         turns += 1;
     }
+    assert_same(there.data(), b"is anybody there?");
     let mut answered = 0;
     for client in &mut burst {
         answered += usize::from(!client.peer.read().is_empty());
     }
-    assert!(answered <= 16, "{answered} handshakes went first, in {turns} turns");
+    assert!(answered <= 32, "{answered} handshakes went first, in {turns} turns");
 }
 
 #[test]

@@ -1,124 +1,26 @@
-//! What the tests of TLS share: an authority with certificates that it signed, and a peer made of
-//! rustls and raw bytes, which can do what ours never does.
+//! What the tests of TLS share: connections that are patient, and a peer made of rustls and raw bytes,
+//! which can do what ours never does.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ED25519, SanType};
 use ropewalk_reactor::simulation::Peer;
 use ropewalk_reactor::tls::rustls::pki_types::ServerName;
 use ropewalk_reactor::tls::rustls::pki_types::pem::PemObject;
 use ropewalk_reactor::tls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version,
 };
-use ropewalk_reactor::tls::{
-    Pem, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder, provider, time,
-};
+use ropewalk_reactor::tls::{TlsClient, TlsServer, provider, time};
 use ropewalk_reactor::{
     Address, ConnectOptions, ConnectionOptions, Factory, ListenOptions, Reactor, Simulation,
 };
 
+pub(crate) use crate::common::certificates::*;
+
 /// Where servers of these tests are.
 pub(crate) const SERVER: &str = "10.0.0.1:443";
-/// The name in their certificate, beside that address.
-pub(crate) const NAME: &str = "server.test";
-
-/// Longer than any handshake on the slowest of the simulated networks.
-pub(crate) const PATIENT: Duration = Duration::from_secs(100_000);
-
-/// A certificate and its key, in PEM.
-#[derive(Clone)]
-pub(crate) struct Identity {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
-}
-
-impl Identity {
-    pub(crate) fn certificate(&self) -> Pem {
-        Pem::text(&self.certificate)
-    }
-
-    pub(crate) fn key(&self) -> Pem {
-        Pem::text(&self.key)
-    }
-}
-
-/// Signs what it is asked to. Its keys are of Ed25519, whose signatures have one length: others vary,
-/// and a simulation would not replay.
-pub(crate) struct Authority {
-    pub(crate) certificate: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
-        let certificate = params.self_signed(&key).expect("a certificate").pem();
-        Self { certificate, issuer: Issuer::new(params, key) }
-    }
-
-    /// A certificate for host names and addresses.
-    pub(crate) fn sign(&self, names: &[&str]) -> Identity {
-        self.sign_with(names, &rcgen::PKCS_ED25519)
-    }
-
-    pub(crate) fn sign_with(
-        &self,
-        names: &[&str],
-        kind: &'static rcgen::SignatureAlgorithm,
-    ) -> Identity {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = names
-            .iter()
-            .map(|name| match name.parse() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName((*name).try_into().expect("ASCII")),
-            })
-            .collect();
-        params.distinguished_name.push(rcgen::DnType::CommonName, names[0]);
-        let key = KeyPair::generate_for(kind).expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
-        Identity { certificate, key: key.serialize_pem() }
-    }
-
-    pub(crate) fn pem(&self) -> Pem {
-        Pem::text(&self.certificate)
-    }
-}
-
-/// The authority that everybody here trusts, and the certificate that it gave to [`NAME`].
-pub(crate) fn authority() -> &'static Authority {
-    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
-    AUTHORITY.get_or_init(|| Authority::new("an authority"))
-}
-
-pub(crate) fn identity() -> &'static Identity {
-    static IDENTITY: OnceLock<Identity> = OnceLock::new();
-    IDENTITY.get_or_init(|| authority().sign(&[NAME, "10.0.0.1", "127.0.0.1"]))
-}
-
-pub(crate) fn server() -> TlsServer {
-    server_builder().build().expect("good certificates")
-}
-
-pub(crate) fn server_builder() -> TlsServerBuilder {
-    TlsServer::builder()
-        .certificate(identity().certificate(), identity().key())
-        .handshake_timeout(PATIENT)
-}
-
-pub(crate) fn client() -> TlsClient {
-    client_builder().build().expect("a good certificate")
-}
-
-pub(crate) fn client_builder() -> TlsClientBuilder {
-    TlsClient::builder().authorities(authority().pem()).handshake_timeout(PATIENT)
-}
 
 /// A network on which a handshake takes its time, but no hour.
 pub(crate) fn simulation(seed: u64) -> Simulation {
