@@ -4,7 +4,10 @@
 use std::rc::Rc;
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
-use ropewalk_reactor::tls::rustls::{AlertDescription, CertificateError, Error as TlsError};
+use ropewalk_reactor::tls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, RootCertStore,
+    SignatureScheme,
+};
 use ropewalk_reactor::tls::{Failure, TlsClient, TlsServer};
 use ropewalk_reactor::{Reason, Simulation, Transport};
 
@@ -171,6 +174,27 @@ fn of_two_certificates_for_a_name_a_client_gets_one_of_a_kind_that_it_knows() {
     let mut meeting = Meeting::new(tls);
     let (here, _) = meeting.call(&client(), NAME).expect("they agree");
     assert_eq!(here.peer, [der(&common.certificate)], "the first that is known");
+    let (here, _) = meeting.call(&only_ed25519(), NAME).expect("they agree");
+    assert_eq!(here.peer, [der(&modern.certificate)], "the only one that is known");
+}
+
+/// A client that knows signatures of Ed25519 and no others.
+fn only_ed25519() -> TlsClient {
+    let mut provider = ropewalk_reactor::tls::provider().as_ref().clone();
+    let known = provider.signature_verification_algorithms.mapping;
+    let kept: Vec<_> =
+        known.iter().filter(|(scheme, _)| *scheme == SignatureScheme::ED25519).copied().collect();
+    let mapping = Vec::leak(kept);
+    provider.signature_verification_algorithms.all = mapping[0].1;
+    provider.signature_verification_algorithms.mapping = mapping;
+    let mut roots = RootCertStore::empty();
+    roots.add(der(&authority().certificate).into()).expect("a certificate");
+    let config = ClientConfig::builder_with_details(provider.into(), ropewalk_reactor::tls::time())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsClient::from_rustls(config.into())
 }
 
 #[test]

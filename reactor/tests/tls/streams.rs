@@ -215,6 +215,27 @@ fn a_half_close_leaves_the_other_half_open() {
 }
 
 #[test]
+fn a_half_close_in_mid_handshake_waits_for_it_though_nothing_was_written() {
+    for seed in seeds(50) {
+        let (here, there) = (Record::new(), Record::new());
+        let mut simulation = simulation(seed);
+        let caller = Probe::new(&here).on_made(|transport| {
+            transport.lose_write_connection(); // it only listens
+            Ok(())
+        });
+        let called = Probe::new(&there).on_read_closed(|transport| {
+            transport.write(b"for those who listen");
+            transport.lose_connection();
+            Ok(())
+        });
+        pair(&mut simulation, caller, called);
+        soon(&mut simulation, || here.is_lost() && there.is_lost());
+        assert_same(here.data(), b"for those who listen");
+        assert!(matches!(here.reason(), Reason::Done), "seed {seed}: {:?}", here.reason());
+    }
+}
+
+#[test]
 fn the_reason_of_a_failed_handshake_reaches_both_protocols_and_the_one_who_connects() {
     for seed in seeds(50) {
         let (here, there) = (Record::new(), Record::new());
