@@ -1,6 +1,7 @@
 //! The client's side of TLS: whom it trusts, and what it shows when it is asked who it is.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -88,6 +89,14 @@ impl TlsClient {
         let config = Arc::new(recipe.config()?);
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
+    }
+
+    /// The files that a reload would read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Some(recipe) = &self.0.recipe else { return Vec::new() };
+        let identity = recipe.identity.iter().flat_map(|one| [&one.certificate, &one.key]);
+        let all = recipe.authorities.iter().chain(identity);
+        all.filter_map(|pem| pem.path().map(Into::into)).collect()
     }
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {

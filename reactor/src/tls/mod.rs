@@ -53,6 +53,7 @@ pub(crate) mod seam;
 mod server;
 mod session;
 mod starting;
+mod watch;
 
 pub use client::{TlsClient, TlsClientBuilder};
 pub use failure::Failure;

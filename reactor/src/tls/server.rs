@@ -3,6 +3,7 @@
 //! files without disturbing anybody.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ impl TlsServer {
     }
 
     /// The files that a reload would read.
-    pub fn files(&self) -> Vec<std::path::PathBuf> {
+    pub fn files(&self) -> Vec<PathBuf> {
         let Some(recipe) = &self.0.recipe else { return Vec::new() };
         let identities = recipe.identities.iter().flat_map(|one| [&one.certificate, &one.key]);
         let authorities = match &recipe.clients {

@@ -2,6 +2,7 @@
 //! they are, sessions that are resumed, certificates that are read again.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use ropewalk_reactor::tls::rustls::{
@@ -11,7 +12,7 @@ use ropewalk_reactor::tls::rustls::{
 use ropewalk_reactor::tls::{Failure, TlsClient, TlsServer};
 use ropewalk_reactor::{Reason, Simulation, Transport};
 
-use crate::common::{Happened, Probe, Record, once};
+use crate::common::{Happened, Probe, Record, logs, once};
 use crate::support::*;
 
 /// What a protocol notes of its session.
@@ -286,6 +287,59 @@ fn certificates_are_read_again_for_new_connections_and_nobody_is_disturbed() {
     transport.expect("it lives").write(b"still here");
     soon(&mut meeting.simulation, || lasting.deliveries() > 0);
     assert!(!lasting.is_lost());
+}
+
+#[test]
+fn files_that_change_are_noticed_and_read_when_they_have_settled() {
+    logs::collect();
+    let directory = Scratch::new("watch");
+    let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+    // As tools do that renew certificates: a new file is moved over the old one.
+    let put = |path: &std::path::Path, contents: &str| {
+        let fresh = directory.join("fresh");
+        std::fs::write(&fresh, contents).expect("it is writable");
+        std::fs::rename(&fresh, path).expect("the same directory");
+    };
+    let (old, new) = (authority().sign(&[NAME]), authority().sign(&[NAME]));
+    put(&certificate, &old.certificate);
+    put(&key, &old.key);
+    let tls = TlsServer::builder()
+        .certificate(&*certificate, &*key)
+        .handshake_timeout(PATIENT)
+        .build()
+        .expect("good");
+    let mut meeting = Meeting::new(tls.clone());
+    let minute = Duration::from_secs(60);
+    let watching = tls.watch(meeting.simulation.reactor(), minute);
+    // The address is not in these certificates: it is asked for by name.
+    let shown = |meeting: &mut Meeting| {
+        let client = client_builder().server_name(NAME).build().expect("good");
+        let record = Record::new();
+        let probe = noting(&meeting.client, &record, true);
+        let made =
+            meeting.simulation.reactor().connect_with(connecting(client), SERVER, once(probe));
+        made.then(|_, _| {});
+        meeting.simulation.run_for(Duration::from_millis(100));
+        let peer = meeting.client.borrow().last().expect("they agree").peer.clone();
+        peer
+    };
+    assert_eq!(shown(&mut meeting), [der(&old.certificate)]);
+    put(&certificate, &new.certificate);
+    meeting.simulation.run_for(minute);
+    assert_eq!(shown(&mut meeting), [der(&old.certificate)], "it may not have settled");
+    put(&key, &new.key);
+    meeting.simulation.run_for(2 * minute);
+    assert_eq!(shown(&mut meeting), [der(&new.certificate)]);
+    assert_eq!(logs::count("were read again"), 1, "{:?}", logs::lines());
+
+    // A mistake is told once, and changes nothing.
+    put(&key, &old.key);
+    meeting.simulation.run_for(10 * minute);
+    assert_eq!(shown(&mut meeting), [der(&new.certificate)]);
+    assert_eq!(logs::count("stays in use: cannot use the key in "), 1, "{:?}", logs::lines());
+    watching.stop();
+    meeting.simulation.settle();
+    assert_eq!(meeting.simulation.reactor().timer_count(), 0);
 }
 
 #[test]
