@@ -101,6 +101,9 @@ impl Transport<'_> {
 
     /// Closes the sending half once what was written is flushed: the peer sees the end, and its
     /// own data still arrives here.
+    ///
+    /// With TLS, not every peer goes on: TLS 1.2 told it to close at once, and to drop what it had
+    /// yet to say (RFC 5246 §7.2.1). Where the answer counts, wait for it.
     #[doc(alias = "loseWriteConnection")]
     pub fn lose_write_connection(&mut self) {
         if let Some(connection) = self.core.connections.get_mut(self.id)

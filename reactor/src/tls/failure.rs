@@ -77,10 +77,12 @@ impl fmt::Display for Failure {
             Error::InvalidCertificate(CertificateError::UnknownIssuer) => f.write_str(
                 "the peer's certificate is not signed by an authority that is trusted here",
             ),
-            Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
-            | Error::PeerIncompatible(PeerIncompatible::SupportedVersionsExtensionRequired) => {
-                f.write_str("the peer speaks neither TLS 1.2 nor TLS 1.3")
-            }
+            // The last is what an offer of TLS 1.1 and below lacks first.
+            Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
+            ) => f.write_str("the peer speaks no version of TLS that is spoken here"),
             error => write!(f, "{error}"),
         }
     }

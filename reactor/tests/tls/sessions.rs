@@ -320,8 +320,7 @@ fn files_that_change_are_noticed_and_read_when_they_have_settled() {
             meeting.simulation.reactor().connect_with(connecting(client), SERVER, once(probe));
         made.then(|_, _| {});
         meeting.simulation.run_for(Duration::from_millis(100));
-        let peer = meeting.client.borrow().last().expect("they agree").peer.clone();
-        peer
+        meeting.client.borrow().last().expect("they agree").peer.clone()
     };
     assert_eq!(shown(&mut meeting), [der(&old.certificate)]);
     put(&certificate, &new.certificate);
