@@ -199,6 +199,34 @@ fn a_record_that_was_tampered_with_ends_the_stream_and_what_came_before_it_is_go
 }
 
 #[test]
+fn a_handshake_message_over_the_limit_is_refused_from_its_length_and_one_below_it_is_bounded() {
+    // Handshake messages have lengths of 24 bits; more than 64 KiB is never kept.
+    let record = Record::new();
+    let (mut simulation, _bystander) = served(server(), &record);
+    let mut peer = simulation.dial(SERVER).expect("a good address");
+    peer.write(b"\x16\x03\x01\x00\x04\x01\x01\x00\x00");
+    soon(&mut simulation, || peer.is_ended());
+    peer.close();
+    soon(&mut simulation, || record.is_lost());
+    let Reason::Tls(failure) = record.reason() else { panic!("{:?}", record.reason()) };
+    assert!(failure.to_string().contains("TooLarge"), "before anything of it was sent: {failure}");
+
+    let record = Record::new();
+    let (mut simulation, _bystander) = served(server(), &record);
+    let mut peer = simulation.dial(SERVER).expect("a good address");
+    let mut sent = 0;
+    let mut head: &[u8] = b"\x01\x00\xff\xff";
+    while !peer.is_ended() {
+        let body = [head, &[0; 16_000]].concat();
+        head = &[];
+        peer.write(&[&[22, 3, 1][..], &(body.len() as u16).to_be_bytes(), &body].concat());
+        sent += body.len();
+        simulation.run_for(Duration::from_millis(1));
+        assert!(sent < 100_000, "{sent} bytes of one message were taken");
+    }
+}
+
+#[test]
 fn chance_in_the_place_of_any_byte_harms_nobody_else() {
     for seed in seeds(300) {
         logs::collect();
