@@ -362,6 +362,82 @@ fn the_planted_bug_is_found_and_the_mended_protocol_passes() {
     assert_eq!(lines[1], "Patient: right on 1000 networks");
 }
 
+/// Files with a certificate for localhost and its key. Dropping it removes them.
+struct Certificate {
+    directory: PathBuf,
+    certificate: String,
+    key: String,
+}
+
+impl Certificate {
+    fn new(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
+        let directory =
+            std::env::temp_dir().join(format!("ropewalk-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a place for temporary files");
+        let put = |name: &str, contents: String| {
+            let path = directory.join(name);
+            std::fs::write(&path, contents).expect("it is writable");
+            path.to_str().expect("text").to_owned()
+        };
+        let certificate = put("cert.pem", made.cert.pem());
+        let key = put("key.pem", made.signing_key.serialize_pem());
+        Self { directory, certificate, key }
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn tls_echo_and_its_client_speak_in_secret_and_only_to_whom_they_trust() {
+    let files = Certificate::new("tls_echo");
+    let server = Server::start_with("tls_echo", &[&files.certificate, &files.key]);
+    let client = |trusted: &str| run("tls_client", &[&server.address, "hello", trusted]);
+    assert_eq!(said(&client(&files.certificate)), "over TLSv1.3: hello\r\n");
+    let stranger = Certificate::new("tls_echo_stranger");
+    let output = client(&stranger.certificate);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.starts_with("the TLS handshake failed: "), "{complaint}");
+}
+
+#[test]
+fn https_hello_listens() {
+    // Who it greets, and how, is curl's business: tests/debian/run.
+    let files = Certificate::new("https_hello");
+    let server = Server::start_with("https_hello", &[&files.certificate, &files.key]);
+    let mut caller = server.call();
+    caller.send("GET / HTTP/1.1\r\n\r\n");
+    let mut alert = [0; 7];
+    caller.0.read_exact(&mut alert).expect("an alert in time");
+    assert_eq!(alert, [21, 3, 3, 0, 2, 2, 50], "fatal, decode_error: that was no TLS");
+}
+
+#[test]
+fn starttls_server_and_client_turn_to_tls_in_mid_stream() {
+    let files = Certificate::new("starttls");
+    let server = Server::start_with("starttls_server", &[&files.certificate, &files.key]);
+    let output = run("starttls_client", &[&server.address, &files.certificate]);
+    let expected = "heard in the open: in the open\nheard in the open: READY\n\
+                    heard in secret: in secret\n";
+    assert_eq!(said(&output), expected);
+    // A line behind the command, in the same segment, is never heard: it is no handshake.
+    let mut caller = server.call();
+    caller.send("STARTTLS\r\ninjected\r\n");
+    let mut answer = Vec::new();
+    caller.0.read_to_end(&mut answer).expect("the end in time");
+    assert_eq!(answer[..7], *b"READY\r\n");
+    assert_eq!(answer[7..12], [21, 3, 3, 0, 2], "an alert, and nothing else");
+    assert_eq!(answer.len(), 14);
+    // Whoever never asks for TLS goes on without.
+    let mut caller = server.call();
+    caller.send("hello\n");
+    assert_eq!(caller.line(), "hello\r\n");
+}
+
 /// The rule for examples, which this file and the guide rely on.
 #[test]
 fn every_example_is_short_says_how_to_run_it_and_is_run_here() {

@@ -9,7 +9,7 @@ use crate::child::{Missing, Server};
 use crate::figures::{Good, best, median};
 use crate::load::{self, Dialogue};
 use crate::report::{Table, progress, progress_done};
-use crate::servers::{Contender, ECHO, HTTP};
+use crate::servers::{Contender, ECHO, HTTP, TLS};
 use crate::settings::Settings;
 
 /// Memory hardly varies: more runs would say the same.
@@ -33,7 +33,12 @@ pub(crate) fn measure(settings: &Settings, descriptors: u64) -> io::Result<Idle>
     // Some descriptors are in use already, here and in the server.
     let connections = settings.idle_connections.min(descriptors.saturating_sub(100) as usize);
     let mut servers = Vec::new();
-    for (suite, dialogue) in [(ECHO, Dialogue::Echo { size: 64 }), (HTTP, Dialogue::Http)] {
+    let suites = [
+        (ECHO, Dialogue::Echo { size: 64 }),
+        (HTTP, Dialogue::Http),
+        (TLS, Dialogue::SecretEcho { size: 64 }),
+    ];
+    for (suite, dialogue) in suites {
         for (place, contender) in suite.iter().enumerate() {
             if settings.wants(place, contender.name) {
                 servers.push(measure_one(contender, dialogue, connections, settings)?);

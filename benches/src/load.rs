@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::histogram::Histogram;
+use crate::secret::Session;
 use crate::sys::{self, Epoll, NO_EVENT};
 
 /// What is said, and what must come back.
@@ -17,6 +18,8 @@ use crate::sys::{self, Epoll, NO_EVENT};
 pub(crate) enum Dialogue {
     /// So many bytes, and the same again.
     Echo { size: usize },
+    /// The same, over TLS.
+    SecretEcho { size: usize },
     /// `GET /plaintext`, and a 200 with a body.
     Http,
 }
@@ -47,10 +50,12 @@ pub(crate) fn drive(load: &Load, mut at_edge: impl FnMut()) -> io::Result<Outcom
     let epoll = Epoll::new()?;
     let mut clients = Vec::with_capacity(load.connections);
     for i in 0..load.connections {
-        let (stream, answer) = open(load.port, load.dialogue, i)?;
+        let Opened { stream, session, answer } = open(load.port, load.dialogue, i)?;
         stream.set_nonblocking(true)?;
         epoll.add(&stream, libc::EPOLLIN, i as u64)?;
-        clients.push(Client::new(stream, request(load.dialogue, i), answer, load.depth));
+        let mut client = Client::new(stream, request(load.dialogue, i), answer, load.depth);
+        client.session = session;
+        clients.push(client);
     }
     let mut state = State { buffer: vec![0; 256 * 1024], completed: 0, latency: Histogram::new() };
     let mut events = [NO_EVENT; 256];
@@ -88,42 +93,62 @@ pub(crate) fn drive(load: &Load, mut at_edge: impl FnMut()) -> io::Result<Outcom
 
 /// Opens connections that say one thing each, and then nothing.
 pub(crate) fn idle(port: u16, dialogue: Dialogue, count: usize) -> io::Result<Vec<TcpStream>> {
-    (0..count).map(|i| Ok(open(port, dialogue, i)?.0)).collect()
+    (0..count).map(|i| Ok(open(port, dialogue, i)?.stream)).collect()
+}
+
+/// A connection on which one exchange was made.
+struct Opened {
+    stream: TcpStream,
+    session: Option<Session>,
+    answer: Vec<u8>,
 }
 
 /// Connects and makes one exchange, to learn what an answer looks like.
-fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<(TcpStream, Vec<u8>)> {
+fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let request = request(dialogue, number);
-    stream.write_all(&request)?;
+    let mut session = match dialogue {
+        Dialogue::SecretEcho { .. } => Some(Session::new()?),
+        Dialogue::Echo { .. } | Dialogue::Http => None,
+    };
+    match &mut session {
+        Some(session) => session.over(&mut stream).write_all(&request)?,
+        None => stream.write_all(&request)?,
+    }
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let whole = match dialogue {
-            Dialogue::Echo { size } => answer.len() >= size,
+            Dialogue::Echo { size } | Dialogue::SecretEcho { size } => answer.len() >= size,
             Dialogue::Http => answer.ends_with(BODY),
         };
         if whole {
             break;
         }
-        match stream.read(&mut chunk)? {
+        let count = match &mut session {
+            Some(session) => session.over(&mut stream).read(&mut chunk)?,
+            None => stream.read(&mut chunk)?,
+        };
+        match count {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n => answer.extend_from_slice(&chunk[..n]),
         }
     }
     let right = match dialogue {
-        Dialogue::Echo { .. } => answer == request,
+        Dialogue::Echo { .. } | Dialogue::SecretEcho { .. } => answer == request,
         Dialogue::Http => answer.starts_with(STATUS) && has_date(&answer),
     };
-    if right { Ok((stream, answer)) } else { Err(wrong(&answer)) }
+    if right { Ok(Opened { stream, session, answer }) } else { Err(wrong(&answer)) }
 }
 
 fn request(dialogue: Dialogue, number: usize) -> Vec<u8> {
     match dialogue {
         // Each connection says something of its own, so that mixing them up is noticed.
-        Dialogue::Echo { size } => (0..size).map(|i| b'!' + ((i + number) % 90) as u8).collect(),
+        Dialogue::Echo { size } | Dialogue::SecretEcho { size } => {
+            (0..size).map(|i| b'!' + ((i + number) % 90) as u8).collect()
+        }
         Dialogue::Http => REQUEST.to_vec(),
     }
 }
@@ -146,6 +171,8 @@ struct State {
 
 struct Client {
     stream: TcpStream,
+    /// With TLS.
+    session: Option<Session>,
     /// `depth` requests and one more: any `depth` of them from any offset are one slice.
     requests: Vec<u8>,
     request_len: usize,
@@ -167,6 +194,7 @@ impl Client {
         let checked = if answer == request { answer.len() } else { STATUS.len() };
         Client {
             stream,
+            session: None,
             request_len: request.len(),
             requests: request.repeat(depth + 1),
             offset: 0,
@@ -193,7 +221,11 @@ impl Client {
     fn flush(&mut self) -> io::Result<()> {
         while self.unsent > 0 {
             let chunk = &self.requests[self.offset..self.offset + self.unsent];
-            match sys::send(self.stream.as_raw_fd(), chunk) {
+            let sent = match &mut self.session {
+                Some(session) => session.send(&self.stream, chunk),
+                None => sys::send(self.stream.as_raw_fd(), chunk),
+            };
+            match sent {
                 Ok(n) => {
                     self.unsent -= n;
                     self.offset = (self.offset + n) % self.request_len;
@@ -207,7 +239,14 @@ impl Client {
     }
 
     fn answered(&mut self, state: &mut State) -> io::Result<()> {
-        let count = match sys::recv(self.stream.as_raw_fd(), &mut state.buffer) {
+        let received = match &mut self.session {
+            Some(session) => {
+                session.flush(&self.stream)?;
+                session.recv(&self.stream, &mut state.buffer)
+            }
+            None => sys::recv(self.stream.as_raw_fd(), &mut state.buffer),
+        };
+        let count = match received {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),

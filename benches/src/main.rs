@@ -9,6 +9,7 @@ mod idle;
 mod load;
 mod machine;
 mod report;
+mod secret;
 mod servers;
 mod settings;
 mod store;
@@ -71,6 +72,10 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
             Suite::Echo => {
                 let dialogue = Dialogue::Echo { size: 64 };
                 ("echo", busy("echo, 64 bytes", servers::ECHO, dialogue, settings)?)
+            }
+            Suite::Tls => {
+                let dialogue = Dialogue::SecretEcho { size: 64 };
+                ("tls", busy("echo over TLS, 64 bytes", servers::TLS, dialogue, settings)?)
             }
             Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
             Suite::Amqp => {

@@ -14,6 +14,8 @@ mod http_may;
 mod http_nginx;
 mod http_ropewalk;
 mod raw;
+mod tls_ropewalk;
+mod tls_tokio;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -40,6 +42,12 @@ pub(crate) const ECHO: &[Contender] = &[
     Contender { name: "echo-ropewalk", what: "Ropewalk", run: echo_ropewalk::run },
     Contender { name: "echo-mio", what: "a bare loop over mio", run: echo_mio::run },
     Contender { name: "echo-tokio", what: "tokio, current_thread", run: echo_tokio::run },
+];
+
+/// The first one is what the others are compared with.
+pub(crate) const TLS: &[Contender] = &[
+    Contender { name: "tls-tokio", what: "tokio-rustls, current_thread", run: tls_tokio::run },
+    Contender { name: "tls-ropewalk", what: "Ropewalk", run: tls_ropewalk::run },
 ];
 
 /// The first one is what the others are compared with.
@@ -75,7 +83,7 @@ pub(crate) const AMQP_DURABLE: &[Contender] = &[Contender {
 
 /// Serves until killed.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    let mut all = ECHO.iter().chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
+    let mut all = ECHO.iter().chain(TLS).chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
     match all.find(|contender| contender.name == name) {
         Some(contender) => (contender.run)(),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),

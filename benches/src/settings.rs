@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|http|idle|timers|amqp|durable|store|all] [options]
+usage: ropewalk-bench [echo|tls|http|idle|timers|amqp|durable|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
+  tls      as echo, over TLS 1.3 with AES-128-GCM
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Suite {
     Echo,
+    Tls,
     Http,
     Idle,
     Timers,
@@ -57,8 +59,9 @@ pub(crate) enum Suite {
     Store,
 }
 
-const ALL: [Suite; 7] = [
+const ALL: [Suite; 8] = [
     Suite::Echo,
+    Suite::Tls,
     Suite::Http,
     Suite::Idle,
     Suite::Timers,
@@ -78,6 +81,7 @@ impl Settings {
             let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
             match argument.as_str() {
                 "echo" => settings.suites.push(Suite::Echo),
+                "tls" => settings.suites.push(Suite::Tls),
                 "http" => settings.suites.push(Suite::Http),
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),

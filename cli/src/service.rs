@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use ropewalk::amqp::server::Server;
-use ropewalk::{Address, Endpoint, Error, Factory, Reactor, UnixAddress, http, line};
+use ropewalk::{
+    Address, Endpoint, Error, Factory, ListenOptions, Reactor, UnixAddress, http, line,
+};
 use serde::Deserialize;
 
 use crate::amqp::{Amqp, AmqpError};
@@ -212,6 +215,10 @@ impl Service {
 /// Twisted's `LineReceiver` has the same.
 const MAX_LENGTH: usize = 16 * 1024;
 
+/// How often the files of `tls://` addresses are looked at: whoever renews a certificate does so
+/// weeks before its end.
+const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
+
 fn bind<F: Factory>(
     reactor: &mut Reactor,
     listen: &[Listen],
@@ -219,7 +226,13 @@ fn bind<F: Factory>(
 ) -> Result<Vec<Address>, Error> {
     let mut bound = Vec::new();
     for Listen(endpoint) in listen {
-        let listener = reactor.listen(endpoint.clone(), factory())?;
+        let mut options = ListenOptions::default();
+        if let Some(files) = endpoint.tls() {
+            let tls = files.server()?;
+            tls.watch(reactor, CERTIFICATES_LOOKED_AT);
+            options = options.tls(tls);
+        }
+        let listener = reactor.listen_with(options, endpoint.clone(), factory())?;
         bound.extend(reactor.address(listener));
     }
     Ok(bound)

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use slab::Slab;
 
 use crate::address::Address;
+use crate::filter::Filter;
 use crate::identity::ConnectionId;
 use crate::options::ConnectionOptions;
 use crate::output::{Output, OutputPool, Written};
@@ -58,8 +59,10 @@ pub(crate) struct Connection {
     pub(crate) options: Rc<ConnectionOptions>,
     /// What `data_received` left. Right-sized: an idle connection holds no buffers.
     pub(crate) unread: BytesMut,
-    /// `None` while nothing waits to be sent.
+    /// `None` while nothing waits to be sent. With a filter, as it goes over the wire.
     pub(crate) output: Option<Box<Output>>,
+    /// What rewrites its bytes, if anything does.
+    pub(crate) filter: Option<Box<Filter>>,
     /// Why it is ending, from the moment that this is decided.
     pub(crate) reason: Option<Box<Reason>>,
     /// The timers that die with it; may name some that have fired (see `own_timer`).
@@ -110,6 +113,7 @@ impl Connection {
             options,
             unread: BytesMut::new(),
             output: None,
+            filter: None,
             reason: None,
             timers: Vec::new(),
             deadline: None,
@@ -134,6 +138,9 @@ impl Connection {
     }
 
     pub(crate) fn intake(&self) -> Intake {
+        if let Some(filter) = &self.filter {
+            return self.filtered_intake(filter);
+        }
         match self.stage {
             Stage::Lost => Intake::Hold,
             _ if self.read_ended || !self.readable => Intake::Hold,
@@ -143,9 +150,30 @@ impl Connection {
         }
     }
 
-    /// Bytes that wait to be sent.
+    /// As [`intake`](Self::intake), where `Deliver` means: to the filter.
+    fn filtered_intake(&self, filter: &Filter) -> Intake {
+        match self.stage {
+            Stage::Lost => Intake::Hold,
+            _ if self.read_ended || !(self.readable || filter.has_input()) => Intake::Hold,
+            Stage::Lingering => Intake::Discard,
+            Stage::Flushing if filter.is_dead() => Intake::Discard,
+            // Its handshake may have to go on before anything can be flushed.
+            Stage::Flushing => Intake::Deliver,
+            // A pause holds back what the peer sends, and no part of that is a handshake.
+            Stage::Open if filter.is_handshaking() => Intake::Deliver,
+            Stage::Open if self.paused || self.throttled => Intake::Hold,
+            Stage::Open => Intake::Deliver,
+        }
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.is_handshaking())
+    }
+
+    /// Bytes that wait to be sent, on either side of a filter.
     pub(crate) fn buffered(&self) -> usize {
-        self.output.as_ref().map_or(0, |output| output.len())
+        let plain = self.filter.as_ref().map_or(0, |filter| filter.buffered());
+        plain + self.output.as_ref().map_or(0, |output| output.len())
     }
 
     pub(crate) fn takes_output(&self) -> bool {
@@ -157,7 +185,7 @@ impl Connection {
             return Written::Gone;
         }
         if !data.is_empty() {
-            self.output.get_or_insert_with(|| pool.lend()).push_slice(data);
+            self.written(pool).push_slice(data);
         }
         self.answer()
     }
@@ -167,7 +195,7 @@ impl Connection {
             return Written::Gone;
         }
         if !data.is_empty() {
-            self.output.get_or_insert_with(|| pool.lend()).push_bytes(data);
+            self.written(pool).push_bytes(data);
         }
         self.answer()
     }
@@ -183,11 +211,20 @@ impl Connection {
         if !self.takes_output() {
             return Written::Gone;
         }
-        let output = self.output.get_or_insert_with(|| pool.lend());
+        let output = self.output.get_or_insert_with(|| pool.lend()); // a Unix socket: no filter
         for descriptor in descriptors {
             output.push_descriptor(descriptor);
         }
         self.write(data, pool)
+    }
+
+    /// Where what the protocol writes is collected: before the filter, if there is one.
+    fn written(&mut self, pool: &mut OutputPool) -> &mut Output {
+        let place = match &mut self.filter {
+            None => &mut self.output,
+            Some(filter) => filter.plain(),
+        };
+        place.get_or_insert_with(|| pool.lend())
     }
 
     /// What a write says of itself; whoever stops because of it is owed a word when to go on.
@@ -217,6 +254,7 @@ impl Connection {
     pub(crate) fn take_timers(&mut self) -> Vec<TimerId> {
         let mut timers = std::mem::take(&mut self.timers);
         timers.extend(self.deadline.take());
+        timers.extend(self.filter.as_mut().and_then(|filter| filter.timer().take()));
         timers
     }
 }
@@ -276,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_connection_leaves_room_for_its_protocol_in_256_bytes() {
-        assert!(size_of::<Connection>() <= 208, "{} bytes", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 216, "{} bytes", size_of::<Connection>());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::core::{Alarm, Birth, Core, no_tls};
+use crate::core::{Alarm, Birth, Core};
 use crate::endpoint::{Endpoint, Target};
 use crate::identity::Source;
 use crate::options::{ConnectOptions, ConnectionOptions};
@@ -28,7 +28,7 @@ const QUEUE_FULL: Duration = Duration::from_millis(20);
 /// A connection that is being made.
 pub(crate) struct Connector {
     generation: u32,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Not tried yet, in the order in which they are to be.
     addresses: VecDeque<Address>,
     /// The attempts under way, by their slots.
@@ -41,6 +41,8 @@ pub(crate) struct Connector {
     /// Begins the next attempt.
     next: Option<TimerId>,
     pub(crate) connection: Rc<ConnectionOptions>,
+    #[cfg(feature = "_tls")]
+    pub(crate) tls: Option<crate::tls::TlsClient>,
     pub(crate) factory: Box<dyn AnyFactory>,
     pub(crate) promise: Promise<ConnectionId>,
 }
@@ -59,7 +61,18 @@ impl Core {
         options: ConnectOptions,
     ) -> Deferred<ConnectionId> {
         let (promise, deferred) = self.local.deferred();
-        let endpoint = match endpoint.and_then(|endpoint| self.connectable(endpoint)) {
+        #[cfg_attr(not(feature = "_tls"), expect(unused_mut, reason = "nothing to add"))]
+        let mut options = options;
+        let endpoint = match endpoint.and_then(|endpoint| {
+            let endpoint = self.connectable(endpoint)?;
+            #[cfg(feature = "_tls")]
+            if let Some(files) = endpoint.tls()
+                && options.tls.is_none()
+            {
+                options.tls = Some(files.client()?);
+            }
+            Ok(endpoint)
+        }) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 self.garbage.push(Box::new(factory));
@@ -82,6 +95,8 @@ impl Core {
             deadline,
             next: None,
             connection: Rc::new(options.connection),
+            #[cfg(feature = "_tls")]
+            tls: options.tls,
             factory,
             promise,
         };
@@ -105,10 +120,11 @@ impl Core {
         if self.shutdown.is_stopping() {
             return Err(Error::Stopped);
         }
-        match endpoint.tls() {
-            Some(_) => Err(Error::Connect { endpoint, source: no_tls() }),
-            None => Ok(endpoint),
+        #[cfg(not(feature = "_tls"))]
+        if endpoint.tls().is_some() {
+            return Err(Error::Connect { endpoint, source: crate::core::no_tls() });
         }
+        Ok(endpoint)
     }
 
     /// Asks the resolver, which is user code: between callbacks.

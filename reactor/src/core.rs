@@ -6,7 +6,6 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use crate::clock::Clock;
 use crate::connection::{Connections, Stage};
 use crate::connector::{Attempt, Connector};
 use crate::endpoint::{Endpoint, Target};
+#[cfg(feature = "_tls")]
+use crate::filter::Filter;
 use crate::handle::Shared;
 use crate::identity::{ConnectionId, Generations, ListenerId, Source};
 use crate::listener::Listener;
@@ -50,6 +51,8 @@ pub(crate) enum Alarm {
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.
     Linger(ConnectionId),
+    /// A filter must have agreed with its peer.
+    Handshake(ConnectionId),
     /// A connection must have been made.
     Connect(u32, u32),
     /// The attempts to make it have gone nowhere for a while: begin another one.
@@ -87,6 +90,9 @@ pub(crate) struct Departed {
     pub(crate) id: ConnectionId,
     pub(crate) host: Option<Address>,
     pub(crate) peer: Address,
+    /// What was agreed on stays readable.
+    #[cfg(feature = "_tls")]
+    pub(crate) filter: Option<Box<Filter>>,
 }
 
 pub(crate) struct Core {
@@ -112,6 +118,8 @@ pub(crate) struct Core {
 
     /// Connections to read from although no new edge will tell.
     pub(crate) ready: Vec<ConnectionId>,
+    /// Those whose handshake can go on, in the order in which they came.
+    pub(crate) handshakes: VecDeque<ConnectionId>,
     /// Listeners with more to accept than their share of a turn.
     pub(crate) accepting: Vec<ListenerId>,
     /// Connections with something to flush, or a close to drive on.
@@ -132,6 +140,7 @@ impl Core {
     /// Whether the next turn has something to do without waiting.
     pub(crate) fn is_busy(&self) -> bool {
         !(self.ready.is_empty()
+            && self.handshakes.is_empty()
             && self.accepting.is_empty()
             && self.dirty.is_empty()
             && self.births.is_empty()
@@ -145,13 +154,17 @@ impl Core {
 
     // Connections.
 
-    /// Puts a connection on the list of those to read from, once.
+    /// Puts a connection on the list of those to read from, once; a handshake has to queue.
     pub(crate) fn mark_ready(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id)
             && !connection.in_ready
         {
             connection.in_ready = true;
-            self.ready.push(id);
+            if connection.is_handshaking() {
+                self.handshakes.push_back(id);
+            } else {
+                self.ready.push(id);
+            }
         }
     }
 
@@ -197,7 +210,8 @@ impl Core {
         connection.stage = Stage::Lost;
         connection.reason = Some(Box::new(reason));
         connection.unread = Default::default();
-        if let Some(output) = connection.output.take() {
+        let plain = connection.filter.as_mut().and_then(|filter| filter.plain().take());
+        for output in connection.output.take().into_iter().chain(plain) {
             self.garbage.push(output); // a queued payload may have a user's `Drop`
         }
         self.lost.push(id);
@@ -230,6 +244,14 @@ impl Core {
         let closing = connection.stage == Stage::Flushing;
         if !(closing || connection.write_closing) || connection.buffered() > 0 {
             return;
+        }
+        if let Some(filter) = &connection.filter {
+            if filter.owes_last_words() && !connection.broken {
+                return self.mark_dirty(id); // the flush says them, behind all else
+            }
+            if filter.is_handshaking() && !closing {
+                return; // there is more to say before nothing more is said
+            }
         }
         if !connection.write_ended && connection.stage != Stage::Lost {
             connection.write_ended = true;
@@ -317,9 +339,15 @@ impl Core {
             return Err(Error::Stopped);
         }
         let options = endpoint.listen_options(options);
+        #[cfg(feature = "_tls")]
+        let options = match endpoint.tls() {
+            Some(files) if options.tls.is_none() => options.tls(files.server()?),
+            _ => options,
+        };
         let slot = self.listeners.vacant_key() as u32;
         let source = Source::Listener(slot);
         let bound = match endpoint.target() {
+            #[cfg(not(feature = "_tls"))]
             _ if endpoint.tls().is_some() => Err(no_tls()),
             Target::Systemd(which) => self.network.listen_passed(which, &options, source),
             Target::Address(address) => self.network.listen(address, &options, source),
@@ -338,8 +366,7 @@ impl Core {
         let socket = bound.map_err(|source| Error::Listen { endpoint, source })?;
         let id = ListenerId { slot, generation: self.generations.next() };
         let proxy = options.proxy.then_some(options.proxy_timeout);
-        let connection = Rc::new(options.connection);
-        self.listeners.insert(Listener::new(id, socket, factory, connection, proxy));
+        self.listeners.insert(Listener::new(id, socket, factory, options, proxy));
         Ok(id)
     }
 
@@ -360,7 +387,8 @@ impl Core {
     }
 }
 
-/// What listening and connecting answer to `tls://`.
+/// What listening and connecting answer to `tls://` without the feature.
+#[cfg(not(feature = "_tls"))]
 pub(crate) fn no_tls() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "TLS is not there yet")
+    io::Error::new(io::ErrorKind::Unsupported, "this program was built without TLS")
 }

@@ -162,6 +162,14 @@ impl<T: 'static> Promise<T> {
         inner.is_pending() && !matches!(inner.state, State::Unheard)
     }
 
+    /// Changes what stops the work, since another part of it has begun.
+    pub(crate) fn cancels(&self, canceller: impl FnOnce(&mut Reactor) + 'static) {
+        let mut inner = self.slot.borrow_mut();
+        if inner.canceller.is_some() {
+            inner.canceller = Some(Box::new(canceller));
+        }
+    }
+
     /// Whether the work was told to stop; an unheard result does not say so.
     pub(crate) fn is_cancelled(&self) -> bool {
         !self.slot.borrow().is_pending()

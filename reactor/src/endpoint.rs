@@ -35,7 +35,7 @@ mod read;
 /// | `mode=660` | who may connect: the permissions of the path, in octal (Unix sockets) |
 /// | `client-ca=FILE` | clients must show a certificate that one of these signed (TLS) |
 ///
-/// `tls://` is read, but cannot be listened on yet.
+/// `tls://` reads its files when it is listened on or connected to; [`tls`](crate::tls) has more.
 ///
 /// In a path or a file name, `%3F` stands for `?`, `%26` for `&` and `%25` for `%`.
 ///

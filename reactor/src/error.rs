@@ -49,6 +49,20 @@ pub enum Error {
     },
     /// The connection that was asked about has gone.
     Gone,
+    /// A certificate, a key, or another part of a TLS configuration cannot be used.
+    Tls {
+        /// Which: the file, where it is one.
+        subject: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A connection was made, and then the TLS handshake failed.
+    Handshake {
+        /// Where to.
+        endpoint: Endpoint,
+        /// What failed: a `tls::Failure`.
+        source: BoxError,
+    },
     /// The factory refused the connection that was made, or panicked.
     Refused,
     /// The time given for it ran out.
@@ -89,6 +103,10 @@ impl fmt::Display for Error {
             }
             Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
             Self::Gone => f.write_str("the connection has gone"),
+            Self::Tls { subject, problem } => write!(f, "cannot use {subject}: {problem}"),
+            Self::Handshake { endpoint, source } => {
+                write!(f, "cannot connect to {endpoint}: {source}")
+            }
             Self::Refused => f.write_str("the factory refused the connection"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Cancelled => f.write_str("cancelled"),
@@ -109,7 +127,7 @@ impl std::error::Error for Error {
             | Self::Listen { source, .. }
             | Self::Connect { source, .. }
             | Self::Resolve { source, .. } => Some(source),
-            Self::Other(error) => Some(&**error),
+            Self::Handshake { source: error, .. } | Self::Other(error) => Some(&**error),
             _ => None,
         }
     }

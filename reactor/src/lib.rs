@@ -27,7 +27,8 @@
 //!
 //! To learn how the loop works, read the files in this order: [`protocol`] (the contract),
 //! `transport` (what a callback may ask for), `reactor` (one turn, top to bottom), `connection`
-//! (the life of a connection), `socket` (every system call), `timer`.
+//! (the life of a connection), `socket` (every system call), `timer`, `filter` (what TLS is to the
+//! reactor).
 
 #[cfg(not(all(unix, target_pointer_width = "64")))]
 compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
@@ -44,6 +45,8 @@ mod core;
 mod deferred;
 mod endpoint;
 mod error;
+mod filter;
+mod filtering;
 mod handle;
 mod identity;
 mod inherited;
@@ -73,6 +76,8 @@ mod tasks;
 pub mod testing;
 mod threads;
 mod timer;
+#[cfg(feature = "_tls")]
+pub mod tls;
 mod transport;
 mod unix;
 mod writing;

@@ -15,7 +15,7 @@ use crate::LOG;
 use crate::address::Address;
 use crate::core::{Alarm, Birth, Core};
 use crate::identity::ListenerId;
-use crate::options::ConnectionOptions;
+use crate::options::{ConnectionOptions, ListenOptions};
 use crate::protocol::AnyFactory;
 use crate::socket::Listening;
 
@@ -34,6 +34,8 @@ pub(crate) struct Listener {
     pub(crate) connection: Rc<ConnectionOptions>,
     /// Connections begin with a PROXY header, which must come within this time.
     pub(crate) proxy: Option<Duration>,
+    #[cfg(feature = "_tls")]
+    pub(crate) tls: Option<crate::tls::TlsServer>,
     /// In the list of listeners with more to accept.
     pub(crate) in_accepting: bool,
     /// Descriptors ran out: said once, until accepting works again.
@@ -49,15 +51,17 @@ impl Listener {
         id: ListenerId,
         socket: Listening,
         factory: Box<dyn AnyFactory>,
-        connection: Rc<ConnectionOptions>,
+        options: ListenOptions,
         proxy: Option<Duration>,
     ) -> Self {
         let mut listener = Self {
             id,
             socket,
             factory,
-            connection,
+            connection: Rc::new(options.connection),
             proxy,
+            #[cfg(feature = "_tls")]
+            tls: options.tls,
             in_accepting: false,
             starved: false,
             looks_again: false,

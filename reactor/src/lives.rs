@@ -9,11 +9,14 @@ use crate::address::Address;
 use crate::connection::Connection;
 use crate::connector::Connector;
 use crate::core::{Birth, Core, Departed};
+use crate::filter::Waiting;
 use crate::identity::{ListenerId, Source};
 use crate::panics::isolate;
 use crate::protocol::{Protocol, Reason};
 use crate::socket::Stream;
-use crate::{BoxError, ConnectionId, Error, LOG, Promise, Reactor, Transport};
+#[cfg(feature = "_tls")]
+use crate::tls::{self, Side};
+use crate::{BoxError, ConnectionId, Endpoint, Error, LOG, Reactor, Transport};
 
 impl Reactor {
     /// Step 6: accepted and made connections get their protocols, lost ones lose theirs. A loss
@@ -39,10 +42,25 @@ impl Reactor {
                     }
                     let options = connector.connection.clone();
                     let built = isolate(|| connector.factory.build(peer.clone()));
-                    let connection = Connection::new(stream, peer, options);
-                    let Connector { factory, promise, .. } = *connector;
+                    #[cfg_attr(
+                        not(feature = "_tls"),
+                        expect(unused_mut, reason = "nothing to put")
+                    )]
+                    let mut connection = Connection::new(stream, peer, options);
+                    #[cfg(feature = "_tls")]
+                    if let Some(client) = connector.tls.take() {
+                        let side = client.to_endpoint(&connector.endpoint);
+                        let put = side.and_then(|it| self.core.put_filter(&mut connection, it));
+                        if let Err(error) = put {
+                            self.core.garbage.push(Box::new(connector.factory));
+                            self.core.garbage.push(Box::new(built));
+                            connector.promise.fail(error);
+                            continue;
+                        }
+                    }
+                    let Connector { factory, promise, endpoint, .. } = *connector;
                     self.core.garbage.push(Box::new(factory));
-                    self.bear(connection, built, Some(promise), true);
+                    self.bear(connection, built, Some(Waiting { promise, endpoint }), true);
                 }
             }
         }
@@ -56,7 +74,18 @@ impl Reactor {
         let Some(found) = self.core.listener(listener) else { return };
         let options = found.connection.clone();
         let built = isolate(|| found.factory.build(peer.clone()));
-        self.bear(Connection::new(stream, peer, options), built, None, registered);
+        #[cfg(feature = "_tls")]
+        let side = found.tls.clone().map(Side::Server);
+        #[cfg_attr(not(feature = "_tls"), expect(unused_mut, reason = "nothing to put"))]
+        let mut connection = Connection::new(stream, peer, options);
+        #[cfg(feature = "_tls")]
+        if let Some(side) = side
+            && let Err(error) = self.core.put_filter(&mut connection, side)
+        {
+            error!(target: LOG, "{}: closed: {error}", connection.peer);
+            return;
+        }
+        self.bear(connection, built, None, registered);
     }
 
     /// Gives a new connection its protocol, and tells it.
@@ -64,7 +93,7 @@ impl Reactor {
         &mut self,
         mut connection: Connection,
         built: Result<Option<Box<dyn Protocol>>, String>,
-        promise: Option<Promise<ConnectionId>>,
+        waiting: Option<Waiting>,
         registered: bool,
     ) {
         let peer = connection.peer.clone();
@@ -72,11 +101,11 @@ impl Reactor {
             Ok(Some(protocol)) => protocol,
             Ok(None) => {
                 debug!(target: LOG, "{peer}: refused by the factory");
-                return refuse(promise);
+                return refuse(waiting);
             }
             Err(message) => {
                 error!(target: LOG, "{peer}: closed, since the factory panicked: {message}");
-                return refuse(promise);
+                return refuse(waiting);
             }
         };
         let core = &mut self.core;
@@ -95,7 +124,7 @@ impl Reactor {
             Ok(id) => id,
             Err(failure) => {
                 error!(target: LOG, "{peer}: closed, since the poller refused it: {failure}");
-                return refuse(promise);
+                return refuse(waiting);
             }
         };
         if self.protocols.len() <= id.slot() {
@@ -106,9 +135,19 @@ impl Reactor {
         if self.core.shutdown.is_stopping() {
             self.core.lose(id, Reason::Stopped, false);
         }
+        self.core.begin_handshake(id);
         self.callback(id, |protocol, transport| protocol.connection_made(transport));
-        if let Some(promise) = promise {
-            promise.succeed(id);
+        let Some(waiting) = waiting else { return };
+        let connection = self.core.connections.get_mut(id);
+        match connection.and_then(|connection| connection.filter.as_mut()) {
+            None => waiting.promise.succeed(id),
+            Some(filter) => {
+                // There, but of no use before the handshake is done.
+                waiting.promise.cancels(move |reactor| {
+                    reactor.core_mut().abort(id, Reason::Aborted);
+                });
+                *filter.waiting() = Some(Box::new(waiting));
+            }
         }
     }
 
@@ -122,13 +161,22 @@ impl Reactor {
         let reason = connection.reason.take().map_or(Reason::Done, |reason| *reason);
         let host = connection.stream.local_address().ok();
         let peer = connection.peer.clone();
+        let mut filter = connection.filter.take();
         drop(connection);
+        if let Some(waiting) = filter.as_mut().and_then(|filter| filter.waiting().take()) {
+            let Waiting { promise, endpoint } = *waiting;
+            promise.fail(not_connected(&reason, endpoint));
+        }
         debug!(target: LOG, "{peer}: lost: {reason}");
         for watcher in self.core.watchers.remove(&id).unwrap_or_default() {
             watcher.succeed(reason.clone()); // whose callback is called later
         }
         let Some(mut protocol) = protocol else { return };
-        self.core.departed = Some(Departed { id, host, peer: peer.clone() });
+        #[cfg(feature = "_tls")]
+        let departed = Departed { id, host, peer: peer.clone(), filter };
+        #[cfg(not(feature = "_tls"))]
+        let departed = Departed { id, host, peer: peer.clone() };
+        self.core.departed = Some(departed);
         let mut transport = Transport { core: &mut self.core, id };
         if let Err(message) = isolate(|| protocol.connection_lost(&mut transport, &reason)) {
             error!(target: LOG, "{peer}: connection_lost panicked: {message}");
@@ -158,8 +206,28 @@ impl Core {
     }
 }
 
-fn refuse(promise: Option<Promise<ConnectionId>>) {
-    if let Some(promise) = promise {
-        promise.fail(Error::Refused);
+fn refuse(waiting: Option<Waiting>) {
+    if let Some(waiting) = waiting {
+        waiting.promise.fail(Error::Refused);
+    }
+}
+
+/// What a loss before the end of the handshake is to whoever asked for the connection.
+fn not_connected(reason: &Reason, endpoint: Endpoint) -> Error {
+    match reason {
+        #[cfg(feature = "_tls")]
+        Reason::Tls(failure) => {
+            Error::Handshake { endpoint, source: Box::new(tls::Failure::clone(failure)) }
+        }
+        Reason::Reset(error) | Reason::TimedOut(error) | Reason::Io(error) => {
+            let source = match error.raw_os_error() {
+                Some(errno) => std::io::Error::from_raw_os_error(errno),
+                None => error.kind().into(),
+            };
+            Error::Connect { endpoint, source }
+        }
+        Reason::Stopped => Error::Stopped,
+        Reason::Panic(message) => Error::Panicked(message.to_string()),
+        _ => Error::Cancelled, // its own protocol closed it
     }
 }

@@ -4,6 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(feature = "_tls")]
+use crate::tls::{TlsClient, TlsServer};
+
 /// Above this much buffered output the producer is paused: a few round trips' worth on a LAN,
 /// and what asyncio and Twisted use.
 const HIGH_WATER_MARK: usize = 64 * 1024;
@@ -107,6 +110,8 @@ pub struct ListenOptions {
     pub(crate) mode: Option<u32>,
     pub(crate) proxy: bool,
     pub(crate) proxy_timeout: Duration,
+    #[cfg(feature = "_tls")]
+    pub(crate) tls: Option<TlsServer>,
 }
 
 impl Default for ListenOptions {
@@ -118,6 +123,8 @@ impl Default for ListenOptions {
             mode: None,
             proxy: false,
             proxy_timeout: PROXY_TIMEOUT,
+            #[cfg(feature = "_tls")]
+            tls: None,
         }
     }
 }
@@ -152,6 +159,14 @@ impl ListenOptions {
         self.mode = Some(mode & 0o777);
         self
     }
+
+    /// Speaks TLS on every connection, from its beginning.
+    #[cfg(feature = "_tls")]
+    #[must_use]
+    pub fn tls(mut self, server: TlsServer) -> Self {
+        self.tls = Some(server);
+        self
+    }
 }
 
 /// How to connect.
@@ -161,6 +176,8 @@ pub struct ConnectOptions {
     pub(crate) timeout: Duration,
     pub(crate) attempt_delay: Duration,
     pub(crate) bind: Option<SocketAddr>,
+    #[cfg(feature = "_tls")]
+    pub(crate) tls: Option<TlsClient>,
 }
 
 impl Default for ConnectOptions {
@@ -170,6 +187,8 @@ impl Default for ConnectOptions {
             timeout: CONNECT_TIMEOUT,
             attempt_delay: ATTEMPT_DELAY,
             bind: None,
+            #[cfg(feature = "_tls")]
+            tls: None,
         }
     }
 }
@@ -186,6 +205,15 @@ impl ConnectOptions {
         /// The local address to connect from (the system's choice); port 0 leaves that to the
         /// system. Addresses of the other family are not tried then.
         bind: Option<SocketAddr>;
+    }
+
+    /// Speaks TLS from the beginning, with a server that proves to be who the address names. The
+    /// deferred then fires after the handshake, or fails with it.
+    #[cfg(feature = "_tls")]
+    #[must_use]
+    pub fn tls(mut self, client: TlsClient) -> Self {
+        self.tls = Some(client);
+        self
     }
 }
 

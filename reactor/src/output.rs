@@ -69,6 +69,18 @@ impl Output {
         self.len() == 0
     }
 
+    /// Where more can be put behind everything.
+    #[cfg(feature = "_tls")]
+    pub(crate) fn tail_mut(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// The first segment.
+    #[cfg(feature = "_tls")]
+    pub(crate) fn front(&self) -> &[u8] {
+        self.queue.front().map_or(&self.tail[..], |first| &first[..])
+    }
+
     pub(crate) fn push_slice(&mut self, data: &[u8]) {
         if data.len() < QUEUED_FROM {
             self.tail.extend_from_slice(data);
@@ -166,7 +178,8 @@ impl Output {
         (offered, sent)
     }
 
-    fn advance(&mut self, mut sent: usize) {
+    /// Takes `sent` bytes out of the front.
+    pub(crate) fn advance(&mut self, mut sent: usize) {
         for (before, _) in &mut self.descriptors {
             *before -= sent;
         }

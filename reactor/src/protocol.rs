@@ -31,6 +31,14 @@ pub trait Protocol: Any {
         Ok(())
     }
 
+    /// The TLS handshake is done: [`tls`](Transport::tls) tells what was agreed on. What was written
+    /// before is sent now; what the peer sends comes after this.
+    #[doc(alias = "handshakeCompleted")]
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        let _ = transport;
+        Ok(())
+    }
+
     /// Bytes arrived. `data` holds every byte received and not yet consumed: take what is whole;
     /// what is left in it is there again, with more behind it, at the next call.
     ///
@@ -55,7 +63,8 @@ pub trait Protocol: Any {
         Ok(())
     }
 
-    /// The peer has closed its sending half (its FIN arrived, after all its data). Unless this
+    /// The peer has closed its sending half (its FIN arrived, after all its data; with TLS, its
+    /// close_notify). Unless this
     /// is overridden, the connection is closed once all output has been flushed; a protocol that
     /// overrides it may go on writing, and closes when it is done.
     #[doc(alias = "readConnectionLost")]
@@ -183,6 +192,13 @@ pub enum Reason {
     OutputLimit(usize),
     /// Unconsumed input passed [`receive_limit`](crate::ConnectionOptions::receive_limit) (bytes).
     ReceiveLimit(usize),
+    /// The TLS handshake failed, or the stream after it was not what it should be.
+    #[cfg(feature = "_tls")]
+    Tls(Rc<crate::tls::Failure>),
+    /// The peer's FIN came without TLS's close_notify: some of what the peer sent may be missing, and
+    /// somebody else may have cut it off (RFC 8446 §6.1). Peers that tell the end of their messages by
+    /// other means often close so.
+    Truncated,
     /// A callback returned this error.
     Error(Rc<BoxError>),
     /// A callback panicked, with this message.
@@ -243,6 +259,9 @@ impl fmt::Display for Reason {
             Self::ReceiveLimit(limit) => {
                 write!(f, "closed: more than {limit} bytes of input made no whole message")
             }
+            #[cfg(feature = "_tls")]
+            Self::Tls(failure) => write!(f, "{failure}"),
+            Self::Truncated => f.write_str("cut off: the peer closed without TLS's close_notify"),
             Self::Error(error) => write!(f, "closed on an error: {error}"),
             Self::Panic(message) => write!(f, "aborted: its protocol panicked: {message}"),
             Self::Stopped => f.write_str("the reactor stopped"),

@@ -17,9 +17,7 @@ impl Random {
         match self {
             Self::System => getrandom::fill(bytes).map_err(io::Error::from),
             Self::Seeded(sequence) => {
-                for chunk in bytes.chunks_mut(8) {
-                    chunk.copy_from_slice(&sequence.next().to_le_bytes()[..chunk.len()]);
-                }
+                sequence.fill(bytes);
                 Ok(())
             }
         }
@@ -42,6 +40,12 @@ impl Seeded {
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^ (word >> 31)
+    }
+
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
     }
 
     /// A number below `bound`, which is not zero. The bias is below 2⁻³² for the small bounds

@@ -1,6 +1,7 @@
 //! The loop itself. `turn` is one turn of it, step by step; every callback is made from here, one
 //! after the other, with everything but its own protocol lent to it as a `Transport`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Reactor {
     readiness: Vec<Readiness>,
     /// Every connection reads through this one.
     pub(crate) read_buffer: BytesMut,
+    /// What filters have made of that.
+    pub(crate) plain_buffer: BytesMut,
     /// An emptied list, kept for its allocation.
     pub(crate) spare: Vec<ConnectionId>,
     /// A turn is under way: another one inside it is refused.
@@ -87,6 +90,7 @@ impl Reactor {
                 shutdown: Shutdown::default(),
                 signals: None,
                 ready: Vec::new(),
+                handshakes: VecDeque::new(),
                 accepting: Vec::new(),
                 dirty: Vec::new(),
                 births: Default::default(),
@@ -100,6 +104,7 @@ impl Reactor {
             },
             readiness: Vec::new(),
             read_buffer: BytesMut::new(),
+            plain_buffer: BytesMut::new(),
             spare: Vec::new(),
             turning: false,
         })
@@ -195,6 +200,7 @@ impl Reactor {
                 self.read(id);
             }
         }
+        self.shake_hands();
         for id in left_unaccepted {
             self.core.accept(id);
         }
@@ -217,6 +223,7 @@ impl Reactor {
                 }),
                 Alarm::Flush(id) => self.core.flush_timed_out(id),
                 Alarm::Linger(id) => self.core.finish(id),
+                Alarm::Handshake(id) => self.core.handshake_timed_out(id),
                 Alarm::Connect(slot, generation) => {
                     self.core.connect_ended(slot, generation, Error::TimedOut);
                 }

@@ -8,19 +8,19 @@ use std::io;
 use bytes::BytesMut;
 use log::{debug, trace, warn};
 
-use crate::connection::{Intake, Stage};
+use crate::connection::{Connection, Intake, Stage};
 use crate::identity::Source;
 use crate::network::Readiness;
 use crate::protocol::Reason;
 use crate::{ConnectionId, LOG, Reactor};
 
 /// Received in one call. What a socket's buffer commonly holds; larger ones gain nothing.
-const READ_SIZE: usize = 64 * 1024;
+pub(crate) const READ_SIZE: usize = 64 * 1024;
 /// What one connection may read in a turn before the others have theirs: four full reads.
-const READS_A_TURN: usize = 4 * READ_SIZE;
+pub(crate) const READS_A_TURN: usize = 4 * READ_SIZE;
 /// A left-over below this is copied out of the shared buffer, and back into it for the next
 /// read; a larger one keeps a buffer of its own.
-const SMALL_LEFT_OVER: usize = 16 * 1024;
+pub(crate) const SMALL_LEFT_OVER: usize = 16 * 1024;
 
 impl Reactor {
     pub(crate) fn connection_ready(&mut self, id: ConnectionId, ready: Readiness) {
@@ -60,6 +60,9 @@ impl Reactor {
         let mut budget = READS_A_TURN;
         loop {
             let Some(connection) = self.core.connections.get_mut(id) else { return };
+            if connection.filter.is_some() {
+                return self.read_filtered(id); // it may have begun in the last callback
+            }
             let intake = connection.intake();
             if intake == Intake::Hold {
                 if connection.broken {
@@ -141,7 +144,7 @@ impl Reactor {
         self.core.connections.get(id).is_some_and(|connection| connection.held_back)
     }
 
-    fn deliver(&mut self, id: ConnectionId, data: &mut BytesMut) {
+    pub(crate) fn deliver(&mut self, id: ConnectionId, data: &mut BytesMut) {
         trace!(target: LOG, "{id}: {} bytes to data_received", data.len());
         self.callback(id, |protocol, transport| protocol.data_received(transport, data));
         let Some(connection) = self.core.connections.get_mut(id) else { return };
@@ -162,11 +165,11 @@ impl Reactor {
     fn keep_left_over(&mut self, id: ConnectionId, mut data: BytesMut, own: bool) {
         let connection = self.core.connections.get_mut(id);
         if let Some(connection) = connection.filter(|_| !data.is_empty()) {
-            if data.len() >= SMALL_LEFT_OVER {
-                connection.unread = std::mem::take(&mut data);
-            } else {
-                // Copied also out of a buffer of its own: a few bytes must not keep all of it.
-                connection.unread = BytesMut::from(&data[..]);
+            connection.keep(&mut data);
+            if connection.filter.is_some() {
+                // It has begun in that callback: what came before it is of the wire, and must never
+                // be taken for something that has passed it.
+                connection.give_unread_to_filter();
             }
         }
         if !own {
@@ -176,7 +179,7 @@ impl Reactor {
     }
 
     /// The end of input, an error, or no more for now.
-    fn nothing_received(&mut self, id: ConnectionId, received: io::Result<usize>) {
+    pub(crate) fn nothing_received(&mut self, id: ConnectionId, received: io::Result<usize>) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         connection.readable = false;
         match received {
@@ -184,6 +187,10 @@ impl Reactor {
                 connection.read_ended = true;
                 if connection.broken {
                     return self.core.finish(id);
+                }
+                if let Some(reason) = connection.filter.as_ref().and_then(|filter| filter.cut_off())
+                {
+                    return self.core.cut_off(id, reason);
                 }
                 match connection.stage {
                     Stage::Open => {
@@ -210,7 +217,7 @@ impl Reactor {
     }
 
     /// Delivers again what a paused protocol left, though nothing new has arrived.
-    fn redeliver(&mut self, id: ConnectionId) {
+    pub(crate) fn redeliver(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         let holds = connection.stage != Stage::Open || connection.paused || connection.throttled;
         if holds || !connection.held_back {
@@ -218,7 +225,23 @@ impl Reactor {
         }
         connection.held_back = false;
         let mut data = std::mem::take(&mut connection.unread);
+        let filtered = connection.filter.is_some();
         self.deliver(id, &mut data);
-        self.keep_left_over(id, data, true);
+        match self.core.connections.get_mut(id) {
+            Some(connection) if filtered => connection.keep(&mut data),
+            _ => self.keep_left_over(id, data, true),
+        }
+    }
+}
+
+impl Connection {
+    /// Keeps what was left unconsumed.
+    pub(crate) fn keep(&mut self, data: &mut BytesMut) {
+        if data.len() >= SMALL_LEFT_OVER {
+            self.unread = std::mem::take(data);
+        } else {
+            // Copied also out of a buffer of its own: a few bytes must not keep all of it.
+            self.unread = BytesMut::from(&data[..]);
+        }
     }
 }

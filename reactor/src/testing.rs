@@ -212,6 +212,10 @@ impl<P: Protocol> Protocol for Watched<P> {
         self.inner().descriptor_received(transport, descriptor)
     }
 
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.inner().handshake_completed(transport)
+    }
+
     fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {
         self.inner().read_closed(transport)
     }

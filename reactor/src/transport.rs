@@ -18,6 +18,8 @@ use crate::endpoint::IntoEndpoint;
 use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
 use crate::output::{WAITING_DESCRIPTORS, Written};
 use crate::protocol::{Protocol, Reason, layer_of};
+#[cfg(feature = "_tls")]
+use crate::tls::{self, StartTls};
 use crate::unix::{MOST_IN_A_MESSAGE, PeerCredentials};
 use crate::{ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, TimerId};
 
@@ -78,7 +80,7 @@ impl Transport<'_> {
     /// together with the first byte of `data`. They are closed here once they are sent.
     ///
     /// # Errors
-    /// `Unsupported` when this is no Unix socket, `InvalidInput` when `data` is empty, since a
+    /// `Unsupported` when this is no Unix socket, or has TLS on it, `InvalidInput` when `data` is empty, since a
     /// descriptor has to travel with a byte, and `QuotaExceeded` when more than 64 descriptors
     /// would wait for the peer to take them. Nothing was written then.
     #[doc(alias = "sendFileDescriptor")]
@@ -92,7 +94,8 @@ impl Transport<'_> {
             return Ok(Written::Gone);
         };
         let waiting = connection.output.as_ref().map_or(0, |output| output.descriptors());
-        if connection.stream.unix_end().is_none() {
+        // Behind a filter nobody can say with which byte they would arrive.
+        if connection.stream.unix_end().is_none() || connection.filter.is_some() {
             return Err(io::ErrorKind::Unsupported.into());
         } else if data.is_empty() {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -133,7 +136,8 @@ impl Transport<'_> {
         }
     }
 
-    /// Bytes written and not yet taken by the kernel.
+    /// Bytes written and not yet taken by the kernel; those that are encrypted already count with
+    /// what TLS adds to them.
     pub fn buffered(&self) -> usize {
         self.core.connections.get(self.id).map_or(0, |connection| connection.buffered())
     }
@@ -161,6 +165,9 @@ impl Transport<'_> {
 
     /// Closes the sending half once what was written is flushed: the peer sees the end, and its
     /// own data still arrives here.
+    ///
+    /// With TLS, not every peer goes on: TLS 1.2 told it to close at once, and to drop what it had
+    /// yet to say (RFC 5246 §7.2.1). Where the answer counts, wait for it.
     #[doc(alias = "loseWriteConnection")]
     pub fn lose_write_connection(&mut self) {
         if let Some(connection) = self.core.connections.get_mut(self.id)
@@ -204,6 +211,52 @@ impl Transport<'_> {
     /// Whether reading is paused by [`pause_reading`](Self::pause_reading).
     pub fn is_reading_paused(&self) -> bool {
         self.core.connections.get(self.id).is_some_and(|connection| connection.paused)
+    }
+
+    // TLS.
+
+    /// Begins TLS in mid-stream: everything that was written before goes out as it is, everything
+    /// written from now on is sent after the handshake, and the next bytes of the peer have to be its
+    /// handshake. The protocol stays the same; [`handshake_completed`](Protocol::handshake_completed)
+    /// tells when it is done.
+    ///
+    /// In `data_received`, consume the message that asks for TLS and nothing behind it. What is left
+    /// in `data` is taken for the beginning of the handshake: a command that somebody smuggled in
+    /// there, before the stream was protected, makes the handshake fail and is never seen
+    /// (CVE-2011-0411). A loop over `data` has to end: see [`wants_data`](Self::wants_data).
+    ///
+    /// # Errors
+    /// [`Error::Tls`] if TLS has begun already, or a half of the connection is closed.
+    #[cfg(feature = "_tls")]
+    #[doc(alias = "startTLS")]
+    pub fn start_tls(&mut self, tls: impl Into<StartTls>) -> Result<(), Error> {
+        self.core.start_tls(self.id, tls.into().0)
+    }
+
+    /// What a TLS session has agreed on: `None` without TLS, and before the handshake is done. It
+    /// stays readable in `connection_lost`.
+    #[cfg(feature = "_tls")]
+    pub fn tls(&self) -> Option<tls::Info<'_>> {
+        let filter = match (self.core.connections.get(self.id), &self.core.departed) {
+            (Some(connection), _) => &connection.filter,
+            (None, Some(departed)) if departed.id == self.id => &departed.filter,
+            (None, _) => return None,
+        };
+        filter.as_ref()?.tls()
+    }
+
+    /// Whether a TLS handshake is under way, also if it was only just asked for: nothing that is
+    /// left in `data` is the protocol's any more.
+    pub fn is_handshaking(&self) -> bool {
+        self.core.connections.get(self.id).is_some_and(|connection| connection.is_handshaking())
+    }
+
+    /// Whether more may be delivered: the connection is not closing, reading is not paused, and no
+    /// handshake is under way. A loop over `data` asks this before each message.
+    pub fn wants_data(&self) -> bool {
+        self.core.connections.get(self.id).is_some_and(|connection| {
+            connection.stage == Stage::Open && !connection.paused && !connection.is_handshaking()
+        })
     }
 
     // Addresses and options.

@@ -29,6 +29,10 @@ impl Reactor {
         if connection.stage == Stage::Lost {
             return;
         }
+        if connection.filter.is_some() {
+            core.seal(id);
+        }
+        let Some(connection) = core.connections.get_mut(id) else { return };
         if connection.writable
             && let Some(output) = &mut connection.output
         {
@@ -39,6 +43,9 @@ impl Reactor {
                 Ok(Sent::All) => {
                     if let Some(output) = connection.output.take() {
                         core.outputs.give_back(output);
+                    }
+                    if connection.buffered() > 0 && !connection.is_handshaking() {
+                        core.mark_dirty(id); // a filter sealed its share, and there is more
                     }
                 }
                 // One call a turn: the rest has its turn in the next one.
@@ -101,7 +108,8 @@ impl Core {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.broken = true;
         connection.readable = true;
-        if let Some(output) = connection.output.take() {
+        let plain = connection.filter.as_mut().and_then(|filter| filter.plain().take());
+        for output in connection.output.take().into_iter().chain(plain) {
             self.garbage.push(output);
         }
         let held = connection.intake() == Intake::Hold;

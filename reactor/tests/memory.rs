@@ -58,6 +58,10 @@ impl Protocol for Collector {
 
 #[test]
 fn an_idle_connection_holds_no_buffers() {
+    common::in_its_own_process("an_idle_connection_holds_no_buffers", plain);
+}
+
+fn plain() {
     let mut reactor = Reactor::new().expect("a poller");
     let address = listen(&mut reactor, |_: Address| Collector);
     // Whatever is allocated once, for all connections, is there after the first.
@@ -70,6 +74,58 @@ fn an_idle_connection_holds_no_buffers() {
     assert_eq!(reactor.connection_count(), CONNECTIONS);
     let each = LIVE.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS;
     assert!(each < 1024, "{each} bytes for each connection");
+}
+
+/// Takes what comes, and keeps nothing.
+#[cfg(feature = "_tls")]
+struct Sink;
+
+#[cfg(feature = "_tls")]
+impl Protocol for Sink {
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        transport.write(&[7; 3000]);
+        Ok(())
+    }
+
+    fn data_received(&mut self, _: &mut Transport<'_>, data: &mut bytes::BytesMut) -> Result {
+        // A byte is left, so that something is: as if another message began with it.
+        if data.len() == 3000 {
+            let _ = data.split_to(2999);
+        }
+        Ok(())
+    }
+}
+
+/// With TLS the session is what is left: keys, and what was agreed on. A buffer for records alone
+/// would be 16 KiB.
+#[cfg(feature = "_tls")]
+#[test]
+fn an_idle_connection_with_tls_holds_no_buffers_either() {
+    common::in_its_own_process("an_idle_connection_with_tls_holds_no_buffers_either", || {
+        use common::certificates::{client, server};
+        use ropewalk_reactor::{ConnectOptions, ListenOptions};
+
+        let mut reactor = Reactor::new().expect("a poller");
+        let options = ListenOptions::default().tls(server());
+        let listener = reactor.listen_with(options, "127.0.0.1:0", |_: Address| Sink);
+        let address = reactor.address(listener.expect("a free port")).expect("it listens");
+        let options = ConnectOptions::default().tls(client());
+        let connect = |reactor: &mut Reactor, all: usize| {
+            reactor.connect_with(options.clone(), address.clone(), |_: Address| Sink).forget();
+            turn_until(reactor, |reactor| reactor.connection_count() == 2 * all);
+            for _ in 0..20 {
+                reactor.turn(Some(std::time::Duration::from_millis(1))).expect("it goes on");
+            }
+        };
+        connect(&mut reactor, 1);
+        let before = LIVE.load(Ordering::Relaxed);
+        for all in 2..=CONNECTIONS {
+            connect(&mut reactor, all);
+        }
+        let each = LIVE.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS / 2;
+
+        assert!(each < 4096, "{each} bytes for each end of a connection");
+    });
 }
 
 fn exchange(reactor: &mut Reactor, address: std::net::SocketAddr) -> std::net::TcpStream {

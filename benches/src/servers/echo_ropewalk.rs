@@ -7,7 +7,7 @@ use ropewalk_reactor::{Protocol, Reactor, Result, Transport};
 
 use super::announce_reactor;
 
-struct Echo;
+pub(super) struct Echo;
 
 impl Protocol for Echo {
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {

@@ -70,6 +70,12 @@ pub trait LineProtocol: Any {
         Err(Error::LineTooLong { limit: start.len() }.into())
     }
 
+    /// As [`Protocol::handshake_completed`].
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        let _ = transport;
+        Ok(())
+    }
+
     /// As [`Protocol::read_closed`].
     fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {
         transport.lose_connection();
@@ -148,7 +154,7 @@ impl<P: LineProtocol> Protocol for Lines<P> {
     /// A loop, not a recursion, however often the mode changes. It ends: a line takes at least
     /// its delimiter, and raw mode goes round again only when it has changed to lines.
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
-        while !(data.is_empty() || transport.is_closing() || transport.is_reading_paused()) {
+        while !data.is_empty() && transport.wants_data() {
             if self.inner.mode() == Mode::Raw {
                 self.codec.reset();
                 self.inner.raw_data_received(transport, data)?;
@@ -169,6 +175,10 @@ impl<P: LineProtocol> Protocol for Lines<P> {
             data.advance(consumed);
         }
         Ok(())
+    }
+
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.inner.handshake_completed(transport)
     }
 
     fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {

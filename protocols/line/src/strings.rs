@@ -35,6 +35,12 @@ pub trait StringProtocol: Any {
         let _ = (transport, error);
     }
 
+    /// As [`Protocol::handshake_completed`].
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        let _ = transport;
+        Ok(())
+    }
+
     /// As [`Protocol::read_closed`].
     fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {
         transport.lose_connection();
@@ -108,7 +114,7 @@ impl<P: StringProtocol> Protocol for Strings<P> {
     }
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
-        while !(data.is_empty() || transport.is_closing() || transport.is_reading_paused()) {
+        while !data.is_empty() && transport.wants_data() {
             let decoded = match self.codec.decode(data) {
                 Ok(decoded) => decoded,
                 Err(error) => {
@@ -121,6 +127,10 @@ impl<P: StringProtocol> Protocol for Strings<P> {
             data.advance(decoded.consumed);
         }
         Ok(())
+    }
+
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.inner.handshake_completed(transport)
     }
 
     fn read_closed(&mut self, transport: &mut Transport<'_>) -> Result {

@@ -20,6 +20,8 @@ use ropewalk_reactor::{
     Result, Simulation, Transport,
 };
 
+#[cfg(feature = "_tls")]
+pub mod certificates;
 pub mod logs;
 
 /// No test on this machine takes longer, however busy it is.
@@ -120,6 +122,7 @@ pub fn assert_same(actual: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
     Made,
+    HandshakeCompleted,
     Data(usize),
     ReadClosed,
     Paused,
@@ -212,6 +215,7 @@ type OnLost = Box<dyn FnMut(&mut Transport<'_>, &Reason)>;
 pub struct Probe {
     pub record: Record,
     made: Option<OnTransport<Result>>,
+    handshake: Option<OnTransport<Result>>,
     data: Option<OnData>,
     read_closed: Option<OnTransport<Result>>,
     pause: Option<OnTransport<()>>,
@@ -235,6 +239,11 @@ impl Probe {
 
     pub fn on_made(mut self, act: impl FnMut(&mut Transport<'_>) -> Result + 'static) -> Self {
         self.made = Some(Box::new(act));
+        self
+    }
+
+    pub fn on_handshake(mut self, act: impl FnMut(&mut Transport<'_>) -> Result + 'static) -> Self {
+        self.handshake = Some(Box::new(act));
         self
     }
 
@@ -275,6 +284,11 @@ impl Protocol for Probe {
         self.record.add(Happened::Made);
         self.record.0.borrow_mut().id = Some(transport.id());
         self.made.as_mut().map_or(Ok(()), |act| act(transport))
+    }
+
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.record.add(Happened::HandshakeCompleted);
+        self.handshake.as_mut().map_or(Ok(()), |act| act(transport))
     }
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {

@@ -8,6 +8,7 @@ use ropewalk_reactor::{Address, Protocol, Reason, Result, TimerId, Transport, Wr
 
 use crate::common::{Chance, pattern, pattern_at};
 use crate::oracle::{Key, World};
+use crate::secrecy::{Opening, Turning};
 
 pub(crate) struct Actor {
     world: Rc<World>,
@@ -22,11 +23,26 @@ pub(crate) struct Actor {
     addresses: Option<(Address, Address)>,
     /// A timer that is only set to be moved and cancelled.
     plaything: Option<TimerId>,
+    opening: Option<Opening>,
+    /// While TLS is about to begin: until then nothing else is written or read.
+    turning: Option<Turning>,
 }
 
 impl Actor {
-    pub(crate) fn new(world: &Rc<World>, key: Key, mut chance: Chance) -> Self {
+    pub(crate) fn new(
+        world: &Rc<World>,
+        key: Key,
+        mut chance: Chance,
+        opening: Option<Opening>,
+    ) -> Self {
+        let turning = opening.as_ref().and_then(Opening::turning);
+        world.end(key, |end| {
+            end.secret = opening.as_ref().is_some_and(|opening| !opening.is_open());
+            end.turning = turning.is_some();
+        });
         Self {
+            opening,
+            turning,
             world: world.clone(),
             key,
             steps: chance.below(12),
@@ -59,6 +75,9 @@ impl Actor {
     }
 
     fn produce(&mut self, transport: &mut Transport<'_>) {
+        if self.turning.is_some() {
+            return;
+        }
         while self.to_produce > 0 && transport.writability() == Written::Taken {
             let length = self.to_produce.min(1 + self.chance.below(500) as usize);
             self.to_produce -= length;
@@ -88,8 +107,36 @@ impl Actor {
         self.write(transport, 10);
     }
 
+    /// Says what was agreed on to say in the open, and begins TLS when it has heard as much.
+    fn turn(&mut self, transport: &mut Transport<'_>, heard: usize) -> Result {
+        let Some(turning) = &mut self.turning else { return Ok(()) };
+        turning.awaits -= heard;
+        let (says, awaits) = (turning.says, turning.awaits);
+        if awaits == 0 || (says > 0 && Turning::speaks_first(self.key.side)) {
+            turning.says = 0;
+            if says > 0 {
+                self.write(transport, says);
+            }
+        }
+        if awaits == 0
+            && let Some(turning) = self.turning.take()
+        {
+            self.note("turns to TLS");
+            self.world.end(self.key, |end| end.turning = false);
+            if transport.is_closing() {
+                return Ok(());
+            }
+            turning.begin(transport)?;
+            self.expect(!transport.wants_data(), "data is wanted in a handshake");
+        }
+        Ok(())
+    }
+
     /// Something that chance chooses, from any callback.
     fn act(&mut self, transport: &mut Transport<'_>) -> Result {
+        if self.turning.is_some() {
+            return Ok(());
+        }
         match self.chance.below(64) {
             0..=15 => {
                 let length = self.world.some_length(&mut self.chance);
@@ -175,7 +222,7 @@ impl Actor {
                 std::panic::resume_unwind(Box::new(error.to_string()));
             }
             self.next_step(transport);
-        } else if self.world.is_winding_up() || self.chance.one_in(2) {
+        } else if self.turning.is_none() && (self.world.is_winding_up() || self.chance.one_in(2)) {
             self.resume(transport);
             self.lose(transport);
         }
@@ -215,6 +262,22 @@ impl Protocol for Actor {
         self.addresses = Some((transport.host(), transport.peer()));
         self.note("made");
         self.next_step(transport);
+        if self.turning.is_some() {
+            return self.turn(transport, 0);
+        }
+        self.produce(transport);
+        self.act(transport)
+    }
+
+    fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.on_stage(transport, "a handshake before it was made or after the loss");
+        self.note("secret");
+        let (secret, before, seen) = self.world.end(self.key, |end| {
+            (end.secret, std::mem::replace(&mut end.established, true), end.seen)
+        });
+        self.expect(secret && !before, "a handshake that nobody asked for");
+        let open = self.opening.as_ref().and_then(Opening::turning).map_or(0, |it| it.awaits);
+        self.expect(seen == open, "data before the end of the handshake");
         self.produce(transport);
         self.act(transport)
     }
@@ -239,15 +302,25 @@ impl Protocol for Actor {
         let written = self.world.end(self.key.other(), |end| end.written);
         self.expect(whole <= written, "more bytes than were written");
         self.note(format_args!("{} bytes", data.len()));
+        let most =
+            self.turning.as_ref().map_or(data.len(), |turning| turning.awaits.min(data.len()));
         let taken = match self.chance.below(6) {
-            0 => self.chance.below(data.len() as u64 + 1) as usize,
-            _ => data.len(),
+            0 => self.chance.below(most as u64 + 1) as usize,
+            _ => most,
         };
         let _ = data.split_to(taken);
+        // What is behind the last byte in the open is the handshake's, and was never ours to see.
+        let whole = if self.turning.is_some() { consumed + most } else { whole };
         self.world.end(self.key, |end| {
             end.seen = whole;
             end.consumed += taken;
         });
+        if self.turning.is_some() {
+            self.turn(transport, taken)?;
+            if transport.is_handshaking() {
+                return Ok(());
+            }
+        }
         if self.chance.one_in(12) {
             self.pause(transport);
             if self.chance.one_in(3) {
@@ -291,7 +364,7 @@ impl Protocol for Actor {
         self.expect(!before, "pause_producing twice");
         let above = transport.buffered() > self.world.high_water_mark;
         self.expect(above, "pause_producing below the high-water mark");
-        if self.chance.one_in(8) {
+        if self.chance.one_in(8) && self.turning.is_none() {
             self.write(transport, 5);
         }
     }
@@ -308,7 +381,7 @@ impl Protocol for Actor {
         let below = transport.buffered() <= self.world.high_water_mark / 4;
         self.expect(below, "resume_producing above the low-water mark");
         self.produce(transport);
-        if self.chance.one_in(8) {
+        if self.chance.one_in(8) && self.turning.is_none() {
             let length = self.world.some_length(&mut self.chance);
             self.write(transport, length);
         }

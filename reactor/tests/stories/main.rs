@@ -8,6 +8,12 @@ mod actor;
 #[path = "../common/mod.rs"]
 mod common;
 mod oracle;
+#[cfg(feature = "_tls")]
+#[path = "secrecy.rs"]
+mod secrecy;
+#[cfg(not(feature = "_tls"))]
+#[path = "no_secrecy.rs"]
+mod secrecy;
 
 use std::time::Duration;
 
@@ -19,6 +25,7 @@ use ropewalk_reactor::{
 use actor::Actor;
 use common::{Chance, pattern, pattern_at, seeds};
 use oracle::{Excuses, Key, Side, World};
+use secrecy::Secrecy;
 
 /// In under a minute on two cores.
 const STORIES: u64 = 40_000;
@@ -71,6 +78,14 @@ fn the_stories_have_everything_in_them() {
         "Stopped",
         "loses write",
         "to another",
+        #[cfg(feature = "_tls")]
+        "secret",
+        #[cfg(feature = "_tls")]
+        "turns to TLS",
+        #[cfg(feature = "_tls")]
+        "Truncated",
+        #[cfg(feature = "_tls")]
+        "HandshakeCutOff",
     ] {
         assert!(told.contains(word), "no story has {word:?} in it");
     }
@@ -91,7 +106,10 @@ struct Outsider {
 fn tell(seed: u64) -> Vec<String> {
     let mut chance = Chance::new(seed);
     let mut simulation = Simulation::new(seed);
-    let capacity = 1 << chance.below(15);
+    // A handshake is some thousand bytes: byte by byte there would be no time for anything else.
+    let secrecy = chance.one_in(3).then(Secrecy::new);
+    let least = if secrecy.is_some() { 8 } else { 0 };
+    let capacity = 1 << (least + chance.below(15 - least));
     simulation.capacity(capacity);
     let faults = chance.one_in(5);
     if faults {
@@ -118,13 +136,21 @@ fn tell(seed: u64) -> Vec<String> {
             true => format!("unix:/run/{pair}"),
             false => format!("10.0.0.{}:7", pair + 1),
         };
-        let mut actor = Some(Actor::new(&world, server, Chance::new(chance.next())));
+        let outside = chance.one_in(3);
+        let secrecy = secrecy.as_ref().filter(|_| !outside);
+        let openings = secrecy.map(|secrecy| secrecy.choose(&mut chance));
+        let (calls, answers) = openings.unzip();
         let listening = ListenOptions::default().connection(options.clone());
+        let listening = match (secrecy, &answers) {
+            (Some(secrecy), Some(opening)) => secrecy.listening(opening, listening),
+            _ => listening,
+        };
+        let mut actor = Some(Actor::new(&world, server, Chance::new(chance.next()), answers));
         simulation
             .reactor_at(at)
             .listen_with(listening, &address, move |_| actor.take())
             .expect("a free address");
-        if chance.one_in(3) {
+        if outside {
             world.begin(client, true);
             let peer = simulation.dial(&address).expect("a good address");
             outsiders.push(Outsider {
@@ -138,8 +164,12 @@ fn tell(seed: u64) -> Vec<String> {
             });
         } else {
             let from = chance.below(reactors as u64) as usize;
-            let mut actor = Some(Actor::new(&world, client, Chance::new(chance.next())));
             let connecting = ConnectOptions::default().connection(options.clone());
+            let connecting = match (secrecy, &calls) {
+                (Some(secrecy), Some(opening)) => secrecy.connecting(opening, connecting),
+                _ => connecting,
+            };
+            let mut actor = Some(Actor::new(&world, client, Chance::new(chance.next()), calls));
             simulation
                 .reactor_at(from)
                 .connect_with(connecting, &address, move |_| actor.take())
@@ -156,7 +186,7 @@ fn tell(seed: u64) -> Vec<String> {
             outsiders[index].act(&mut chance, &world);
         }
         if chance.one_in(100) {
-            simulation.capacity(1 << chance.below(15));
+            simulation.capacity(1 << (least + chance.below(15 - least)));
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ropewalk_reactor::{Address, ConnectionId, Reason, Transport};
 
 use crate::common::Chance;
+use crate::secrecy::was_cut_off;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
@@ -66,6 +67,12 @@ pub(crate) struct End {
     pub(crate) aborted: bool,
     pub(crate) failed: bool,
     pub(crate) panicked: bool,
+    /// It speaks TLS, or will.
+    pub(crate) secret: bool,
+    /// It is about to begin TLS, and must not be written to by others.
+    pub(crate) turning: bool,
+    /// Its handshake is done.
+    pub(crate) established: bool,
     /// An outsider that reset, or closed over unread input.
     pub(crate) hostile: bool,
     pub(crate) saw_the_end: bool,
@@ -159,7 +166,7 @@ impl World {
         let ends = self.ends.borrow();
         let others: Vec<_> = ends
             .iter()
-            .filter(|(key, end)| **key != but && end.reason.is_none())
+            .filter(|(key, end)| **key != but && end.reason.is_none() && !end.turning)
             .filter_map(|(key, end)| Some((*key, end.id?)))
             .collect();
         let index = chance.below(others.len() as u64) as usize;
@@ -297,6 +304,11 @@ impl World {
             }
             Reason::OutputLimit(_) | Reason::ReceiveLimit(_) => limited,
             Reason::Stopped => stops,
+            // Whoever closes before its own handshake is done cannot say so in TLS; whoever is cut
+            // off, likewise.
+            reason if was_cut_off(reason) => {
+                end.secret && (!other.established || other.reason.is_some() && cut_off)
+            }
             _ => false,
         };
         self.expect(key, explained, &format!("lost for {reason:?}, which nothing explains"));
@@ -308,7 +320,7 @@ impl World {
                 | Reason::OutputLimit(_)
                 | Reason::FlushTimedOut
                 | Reason::Stopped
-        );
+        ) || was_cut_off(reason);
         if end.panicked && !end.aborted {
             self.expect(key, matches!(reason, Reason::Panic(_)), "a panic is not the reason");
         }
@@ -322,7 +334,8 @@ impl World {
             Some(reason) => reason.is_orderly() || matches!(reason, Reason::Error(_)),
             None => other.outsider && other.losing && !other.hostile,
         };
-        if sender_in_order && !receiver_gave_up && !faults && patient && !stops {
+        let takes_leave = !end.secret || other.established;
+        if sender_in_order && takes_leave && !receiver_gave_up && !faults && patient && !stops {
             self.expect(key, end.read_closed, "the end of input never came");
         }
         if end.read_closed && !other.hostile {

@@ -1,0 +1,15 @@
+//! TLS inside the connection: sentences 47 to 49 of what people rely on, on the simulated network
+//! and, where the kernel has a say, on loopback.
+
+#![allow(clippy::disallowed_methods, reason = "clients and deadlines of tests are no protocols")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod files;
+mod hostile;
+mod loopback;
+mod pausing;
+mod sessions;
+mod starting;
+mod streams;
+mod support;

@@ -1,0 +1,153 @@
+//! TLS with peers of other makes: Python's own, which is OpenSSL, and Twisted. Their programs are in
+//! `tests/python/tls`; ours are the examples. What curl and `openssl s_client` say is in
+//! `tests/debian/run`.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use support::{python, root, scratch, target};
+
+/// A certificate for localhost that every kind of peer can use, and its key.
+struct Files {
+    directory: PathBuf,
+    certificate: String,
+    key: String,
+}
+
+impl Files {
+    fn new() -> Self {
+        // ECDSA: Debian's OpenSSL knows Ed25519, but not every build of it does.
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
+        let directory = scratch("tls");
+        let put = |name: &str, contents: String| {
+            let path = directory.join(name);
+            fs::write(&path, contents).expect("it is writable");
+            path.to_str().expect("text").to_owned()
+        };
+        let certificate = put("cert.pem", made.cert.pem());
+        let key = put("key.pem", made.signing_key.serialize_pem());
+        Self { directory, certificate, key }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A program that prints where it listens. Dropping it kills it.
+struct Listening {
+    child: Child,
+    port: String,
+}
+
+impl Listening {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it was made just now");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("text");
+        let port = line.trim_end().rsplit([' ', ':']).next().unwrap_or_default().to_owned();
+        assert!(port.parse::<u16>().is_ok(), "{line:?}");
+        Self { child, port }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn example(name: &str) -> Command {
+    let binary = target().join("debug/examples").join(name);
+    assert!(binary.exists(), "{}: cargo build --examples makes it", binary.display());
+    Command::new(binary)
+}
+
+fn script(name: &str) -> Command {
+    let mut command = Command::new(python());
+    command.arg(root().join("tests/python/tls").join(name));
+    command.env("PYTHONUNBUFFERED", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn said(output: &Output) -> &str {
+    assert!(output.status.success(), "{output:?}");
+    std::str::from_utf8(&output.stdout).expect("text")
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("it runs")
+}
+
+#[test]
+fn pythons_client_is_served_with_each_version_and_resumes_its_sessions() {
+    let files = Files::new();
+    let server =
+        Listening::start(example("tls_echo").args(["127.0.0.1:0", &files.certificate, &files.key]));
+    let output = run(script("ssl_client.py").args([&server.port, &files.certificate]));
+    let lines: Vec<_> = said(&output).lines().collect();
+    assert!(lines[0].starts_with("TLSv1.2 "), "{lines:?}");
+    assert!(lines[1].starts_with("TLSv1.3 "), "{lines:?}");
+    assert_eq!(lines[2..], ["resumed True", "refused self-signed certificate", "bytewise"]);
+}
+
+#[test]
+fn pythons_server_is_understood_with_each_version_and_each_end() {
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        for end in ["close_notify", "nothing"] {
+            let files = Files::new();
+            let arguments = [files.certificate.as_str(), &files.key, version, end];
+            let server = Listening::start(script("ssl_server.py").args(arguments));
+            let address = format!("127.0.0.1:{}", server.port);
+            let output = run(example("tls_client").args([&address, "hello", &files.certificate]));
+            let heard = format!("over {}: hello\r\n", version.replace('_', "."));
+            let cut_off = "cut off: the peer closed without TLS's close_notify\n";
+            let expected = match end {
+                "nothing" => ("", cut_off),
+                _ => (heard.as_str(), ""),
+            };
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((said(&output), &*complaint), expected, "{version}");
+        }
+    }
+}
+
+#[test]
+fn twisteds_clients_are_served() {
+    let files = Files::new();
+    let arguments = ["127.0.0.1:0", &files.certificate, &files.key];
+    let server = Listening::start(example("tls_echo").args(arguments));
+    let output = run(script("twisted_echo_client.py").args([&server.port, &files.certificate]));
+    assert_eq!(said(&output), "heard hello, world\nlost ConnectionDone\n");
+
+    let server = Listening::start(example("starttls_server").args(arguments));
+    let output = run(script("twisted_starttls_client.py").args([&server.port, &files.certificate]));
+    let expected = "open plain text\nopen READY\nsecret secure text\nlost ConnectionDone\n";
+    assert_eq!(said(&output), expected);
+}
+
+#[test]
+fn twisteds_server_is_understood_when_it_turns_to_tls() {
+    let files = Files::new();
+    let arguments = [&files.certificate, &files.key];
+    let server = Listening::start(script("twisted_starttls_server.py").args(arguments));
+    let address = format!("127.0.0.1:{}", server.port);
+    let output = run(example("starttls_client").args([&address, &files.certificate]));
+    let expected = "heard in the open: in the open\nheard in the open: READY\n\
+                    heard in secret: in secret\n";
+    assert_eq!(said(&output), expected);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
