@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -36,6 +36,29 @@ fn echo_sends_bytes_back_and_sigterm_stops_it_with_status_0() {
     assert_eq!(roundtrip(&server, b"no newline", 10), b"no newline");
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn echo_sends_datagrams_back_from_addresses_of_udp_and_the_others_say_that_they_cannot() {
+    let server =
+        Server::start(&["echo", "--listen", "udp://127.0.0.1:0", "--listen", "127.0.0.1:0"], 2);
+    let mut addresses: Vec<_> = server.listening.iter().map(|(_, address)| &**address).collect();
+    addresses.sort_unstable();
+    assert!(addresses[0].starts_with("tcp://"), "{addresses:?}");
+    let address = addresses[1].strip_prefix("udp://").expect("the other one");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.connect(address).expect("an address");
+    socket.set_read_timeout(Some(support::PATIENCE)).expect("a limit");
+    for data in [&b"hello"[..], b"", b"hello again"] {
+        socket.send(data).expect("room");
+        let mut buffer = [0; 100];
+        let count = socket.recv(&mut buffer).expect("the echo");
+        assert_eq!(&buffer[..count], data);
+    }
+    let output = ropewalk(&["line", "--listen", "udp://127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("udp:// carries datagrams, and this is for connections"), "{said}");
 }
 
 #[test]

@@ -111,6 +111,47 @@ fn echo_sends_back_whatever_it_receives() {
 }
 
 #[test]
+fn echo_udp_sends_back_each_datagram() {
+    let server = Server::start_with("echo_udp", &["udp://127.0.0.1:0"]);
+    let address = server.address.strip_prefix("udp://").expect("a UDP address");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.connect(address).expect("an address");
+    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    for data in [&b"hello"[..], b"again"] {
+        socket.send(data).expect("room");
+        let mut buffer = [0; 100];
+        let count = socket.recv(&mut buffer).expect("the echo in time");
+        assert_eq!(&buffer[..count], data);
+    }
+}
+
+#[test]
+fn a_datagram_socket_that_systemd_passed_is_taken_over() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let bound = socket.local_addr().expect("it is bound");
+    // As systemd starts it: the socket is descriptor 3, and the environment says so.
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" systemd:0";
+    let mut server = Command::new("sh")
+        .args(["-c", script])
+        .arg(binary("echo_udp"))
+        .stdin(std::os::fd::OwnedFd::from(socket))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh is everywhere");
+    let mut line = String::new();
+    let mut said = BufReader::new(server.stdout.take().expect("it is piped"));
+    said.read_line(&mut line).expect("text");
+    assert_eq!(line, format!("listening on udp://{bound}\n"));
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    client.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    client.send_to(b"hello", bound).expect("room");
+    let mut buffer = [0; 100];
+    assert_eq!(client.recv(&mut buffer).expect("the echo in time"), 5);
+    server.kill().expect("it still runs");
+    server.wait().expect("it was killed");
+}
+
+#[test]
 fn line_echo_answers_line_by_line_until_it_is_told_to_quit() {
     let server = Server::start("line_echo");
     let mut caller = server.call();

@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Start a server that sends each line back
     #[command(after_help = ADDRESSES)]
     Line(Line),
-    /// Start a server that sends each byte back (RFC 862)
+    /// Start a server that sends each byte back (RFC 862), or each datagram (udp://127.0.0.1:7007)
     #[command(after_help = ADDRESSES)]
     Echo(Echo),
 }
@@ -61,6 +61,7 @@ macro_rules! addresses {
 An ADDRESS is one of
     tcp://127.0.0.1:8080      TCP; tcp:// may be left out, and a name may stand for the address
     tcp://[::1]:8080          TCP over IPv6: the address stands in brackets
+    udp://127.0.0.1:7007      UDP, for `echo` alone
     unix:/run/app.sock        a Unix socket; a path that a crash has left behind is replaced
     unix:@app                 a Unix socket in Linux's abstract namespace
     systemd:0                 the first socket that systemd passed, or by its name: systemd:web

@@ -131,6 +131,7 @@ impl Service {
         if let Address::Unix(address) = address {
             return self.try_unix(address);
         }
+        let datagrams = matches!(address, Address::Udp(_));
         let Some(mut address) = address.socket_addr() else { return String::new() };
         // Whoever listens everywhere is reached by loopback.
         if address.ip().is_unspecified() {
@@ -145,6 +146,7 @@ impl Service {
                 format!("any AMQP 0-9-1 client, as amqp://{login}@{address}/")
             }
             Self::Http(_) => format!("curl http://{address}/hello"),
+            Self::Echo(_) if datagrams => format!("nc -u {} {}", address.ip(), address.port()),
             Self::Line(_) | Self::Echo(_) => format!("nc {} {}", address.ip(), address.port()),
         }
     }
@@ -200,7 +202,17 @@ impl Service {
                     }
                 })
             }
-            Self::Echo(_) => bind(reactor, listen, || |_| line::echo::Echo),
+            Self::Echo(_) => {
+                let (datagrams, streams): (Vec<_>, Vec<_>) =
+                    listen.iter().cloned().partition(|Listen(endpoint)| endpoint.is_datagram());
+                bind(reactor, &streams, || |_| line::echo::Echo).and_then(|mut bound| {
+                    for Listen(endpoint) in datagrams {
+                        let socket = reactor.listen_datagram(endpoint, line::echo::DatagramEcho)?;
+                        bound.extend(reactor.datagram_address(socket));
+                    }
+                    Ok(bound)
+                })
+            }
             Self::Amqp(options) => {
                 let server = options.server(reactor).map_err(StartError::Amqp)?;
                 brokers.push(server.clone());

@@ -16,7 +16,9 @@ use crate::percent;
 pub enum Address {
     /// TCP over IPv4 or IPv6.
     Tcp(SocketAddr),
-    /// A Unix stream socket.
+    /// UDP over IPv4 or IPv6.
+    Udp(SocketAddr),
+    /// A Unix socket, of streams or of datagrams.
     Unix(UnixAddress),
 }
 
@@ -24,7 +26,7 @@ impl Address {
     /// The IP address and port, for a transport that has one.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(address) => Some(*address),
+            Self::Tcp(address) | Self::Udp(address) => Some(*address),
             Self::Unix(_) => None,
         }
     }
@@ -43,7 +45,7 @@ impl Address {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Unix(address) => address.path(),
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Udp(_) => None,
         }
     }
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Udp(address) => write!(f, "udp://{address}"),
             Self::Unix(address) => write!(f, "unix:{address}"),
         }
     }

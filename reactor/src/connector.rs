@@ -116,6 +116,7 @@ impl Core {
     }
 
     fn connectable(&self, endpoint: Endpoint) -> Result<Endpoint, Error> {
+        endpoint.check_stream()?;
         endpoint.check_connectable()?;
         if self.shutdown.is_stopping() {
             return Err(Error::Stopped);

@@ -17,6 +17,9 @@ use crate::arrival::Arrival;
 use crate::clock::Clock;
 use crate::connection::{Connections, Stage};
 use crate::connector::{Attempt, Connector};
+use crate::datagram::DatagramId;
+use crate::datagram::port::Ports;
+use crate::datagram::transport::DatagramCall;
 use crate::endpoint::{Endpoint, Target};
 #[cfg(feature = "_tls")]
 use crate::filter::Filter;
@@ -47,6 +50,8 @@ pub(crate) enum Alarm {
     Call(Box<dyn FnOnce(&mut Reactor)>),
     /// A connection's own call.
     Protocol(ConnectionId, ProtocolCall),
+    /// A datagram socket's own call.
+    Datagram(DatagramId, DatagramCall),
     /// A closing connection must have made progress.
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.
@@ -107,6 +112,7 @@ pub(crate) struct Core {
     pub(crate) arrivals: Slab<Arrival>,
     pub(crate) connectors: Slab<Box<Connector>>,
     pub(crate) attempts: Slab<Attempt>,
+    pub(crate) ports: Ports,
     /// One of the user's own; away while it is called.
     pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) timers: Timers<Alarm>,
@@ -127,6 +133,8 @@ pub(crate) struct Core {
     pub(crate) births: VecDeque<Birth>,
     pub(crate) lost: Vec<ConnectionId>,
     pub(crate) departed: Option<Departed>,
+    /// The datagram socket that is just now told of its end, and where it was.
+    pub(crate) departed_port: Option<(DatagramId, Address)>,
     /// Who waits for the loss of a connection.
     pub(crate) watchers: BTreeMap<ConnectionId, Vec<Promise<Reason>>>,
     /// Values of users that must not be dropped while a callback runs: their `Drop` is user code.
@@ -147,6 +155,7 @@ impl Core {
             && self.lost.is_empty()
             && self.garbage.is_empty()
             && self.local.is_empty())
+            || self.ports.is_busy()
             || self.tasks.has_ready()
             || self.shared.has_calls()
             || self.shutdown.is_due()
@@ -338,6 +347,7 @@ impl Core {
         if self.shutdown.is_stopping() {
             return Err(Error::Stopped);
         }
+        endpoint.check_stream()?;
         let options = endpoint.listen_options(options);
         #[cfg(feature = "_tls")]
         let options = match endpoint.tls() {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::address::Address;
+use crate::datagram::DatagramOptions;
 use crate::options::ListenOptions;
 use crate::{Error, percent};
 
@@ -20,6 +21,7 @@ mod read;
 /// | `tcp://[::1]:8080` | TCP over IPv6: the address stands in brackets |
 /// | `tcp://example.org:8080` | a name; it is resolved off the loop |
 /// | `tls://0.0.0.0:8443?cert=FILE&key=FILE` | TLS, with a certificate and its key in PEM |
+/// | `udp://0.0.0.0:53` | UDP, for [`listen_datagram`](crate::Reactor::listen_datagram) |
 /// | `unix:/run/app.sock` | a Unix socket at that path |
 /// | `unix:@app` | a Unix socket in Linux's abstract namespace |
 /// | `systemd:0`, `systemd:web` | the first socket that systemd passed to this process, or the one of that name (`FileDescriptorName=`), see sd_listen_fds(3) |
@@ -31,7 +33,7 @@ mod read;
 /// |---|---|
 /// | `proxy=true` | each connection begins with a PROXY protocol header, see [`ListenOptions::proxy`] |
 /// | `backlog=4096` | connections that the kernel holds until they are accepted |
-/// | `reuse-port=true` | several sockets share the address (TCP) |
+/// | `reuse-port=true` | several sockets share the address (TCP, UDP) |
 /// | `mode=660` | who may connect: the permissions of the path, in octal (Unix sockets) |
 /// | `client-ca=FILE` | clients must show a certificate that one of these signed (TLS) |
 ///
@@ -51,6 +53,8 @@ mod read;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     target: Target,
+    /// It was written `udp://`.
+    datagrams: bool,
     tls: Option<Box<TlsFiles>>,
     listening: Listening,
 }
@@ -117,7 +121,7 @@ const CLIENT_CA: &str = "client-ca";
 
 impl Endpoint {
     fn new(target: Target) -> Self {
-        Self { target, tls: None, listening: Listening::default() }
+        Self { target, datagrams: false, tls: None, listening: Listening::default() }
     }
 
     /// What it points to.
@@ -130,6 +134,11 @@ impl Endpoint {
         self.tls.as_deref()
     }
 
+    /// Whether it was written `udp://`: for datagrams, and not for connections.
+    pub fn is_datagram(&self) -> bool {
+        self.datagrams
+    }
+
     /// The options of a listener at this address: what it says itself goes before `options`.
     pub(crate) fn listen_options(&self, mut options: ListenOptions) -> ListenOptions {
         let Listening { proxy, backlog, reuse_port, mode } = &self.listening;
@@ -138,6 +147,32 @@ impl Endpoint {
         options.reuse_port = reuse_port.unwrap_or(options.reuse_port);
         options.mode = mode.or(options.mode);
         options
+    }
+
+    /// The options of a datagram socket at this address, or why there can be none.
+    pub(crate) fn datagram_options(
+        &self,
+        mut options: DatagramOptions,
+    ) -> Result<DatagramOptions, Error> {
+        let Listening { proxy, backlog, reuse_port, mode } = &self.listening;
+        if self.tls.is_some() || proxy.is_some() || backlog.is_some() {
+            let problem = "it is for connections, and these are datagrams";
+            return Err(read::bad(&self.to_string(), problem));
+        }
+        options.reuse_port = reuse_port.unwrap_or(options.reuse_port);
+        options.mode = mode.or(options.mode);
+        Ok(options)
+    }
+
+    /// Whether it can be for connections, or why not.
+    pub(crate) fn check_stream(&self) -> Result<(), Error> {
+        match self.datagrams {
+            true => {
+                let problem = "udp:// carries datagrams, and this is for connections";
+                Err(read::bad(&self.to_string(), problem))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Whether one can connect to it, or why not.
@@ -185,7 +220,10 @@ impl fmt::Display for Endpoint {
             (Target::Address(Address::Tcp(address)), Some(_)) => write!(f, "tls://{address}")?,
             (Target::Address(address), _) => address.fmt(f)?,
             (Target::Name { host, port }, Some(_)) => write!(f, "tls://{host}:{port}")?,
-            (Target::Name { host, port }, None) => write!(f, "tcp://{host}:{port}")?,
+            (Target::Name { host, port }, None) => {
+                let scheme = if self.datagrams { "udp" } else { "tcp" };
+                write!(f, "{scheme}://{host}:{port}")?;
+            }
             (Target::Systemd(Passed::Index(index)), _) => write!(f, "systemd:{index}")?,
             (Target::Systemd(Passed::Name(name)), _) => {
                 write!(f, "systemd:{}", percent::encode(name.as_bytes()))?;
@@ -201,7 +239,8 @@ impl fmt::Display for Endpoint {
 
 impl From<Address> for Endpoint {
     fn from(address: Address) -> Self {
-        Self::new(Target::Address(address))
+        let datagrams = matches!(address, Address::Udp(_));
+        Self { datagrams, ..Self::new(Target::Address(address)) }
     }
 }
 

@@ -45,7 +45,7 @@ pub struct ListenerId {
     pub(crate) generation: u32,
 }
 
-/// Counts generations. Four values are kept back to tell the other kinds of token apart.
+/// Counts generations. Five values are kept back to tell the other kinds of token apart.
 #[derive(Debug, Default)]
 pub(crate) struct Generations(u32);
 
@@ -54,11 +54,12 @@ const NO_CONNECTION: u32 = 0;
 const LISTENER: u32 = u32::MAX;
 const ATTEMPT: u32 = u32::MAX - 1;
 const ARRIVAL: u32 = u32::MAX - 2;
+const DATAGRAM: u32 = u32::MAX - 3;
 
 impl Generations {
     pub(crate) fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(1);
-        if self.0 >= ARRIVAL || self.0 == NO_CONNECTION {
+        if self.0 >= DATAGRAM || self.0 == NO_CONNECTION {
             self.0 = 1;
         }
         self.0
@@ -72,6 +73,7 @@ pub(crate) enum Source {
     Listener(u32),
     Attempt(u32),
     Arrival(u32),
+    Datagram(u32),
     Waker,
     Signals,
 }
@@ -83,6 +85,7 @@ impl Source {
             Self::Listener(slot) => (u64::from(LISTENER) << 32) | u64::from(slot),
             Self::Attempt(slot) => (u64::from(ATTEMPT) << 32) | u64::from(slot),
             Self::Arrival(slot) => (u64::from(ARRIVAL) << 32) | u64::from(slot),
+            Self::Datagram(slot) => (u64::from(DATAGRAM) << 32) | u64::from(slot),
             Self::Waker => 0,
             Self::Signals => 1,
         };
@@ -98,6 +101,7 @@ impl Source {
             LISTENER => Self::Listener(slot),
             ATTEMPT => Self::Attempt(slot),
             ARRIVAL => Self::Arrival(slot),
+            DATAGRAM => Self::Datagram(slot),
             _ => Self::Connection(ConnectionId(packed)),
         }
     }
@@ -111,11 +115,12 @@ mod tests {
     fn every_source_survives_its_token() {
         for source in [
             Source::Connection(ConnectionId::new(0, 1)),
-            Source::Connection(ConnectionId::new(u32::MAX as usize, ARRIVAL - 1)),
+            Source::Connection(ConnectionId::new(u32::MAX as usize, DATAGRAM - 1)),
             Source::Listener(0),
             Source::Listener(7),
             Source::Attempt(0),
             Source::Arrival(9),
+            Source::Datagram(3),
             Source::Waker,
             Source::Signals,
         ] {
@@ -125,8 +130,8 @@ mod tests {
 
     #[test]
     fn generations_wrap_around_the_reserved_ones() {
-        let mut generations = Generations(ARRIVAL - 2);
-        assert_eq!(generations.next(), ARRIVAL - 1);
+        let mut generations = Generations(DATAGRAM - 2);
+        assert_eq!(generations.next(), DATAGRAM - 1);
         assert_eq!(generations.next(), 1);
     }
 }

@@ -27,8 +27,10 @@
 //!
 //! To learn how the loop works, read the files in this order: [`protocol`] (the contract),
 //! `transport` (what a callback may ask for), `reactor` (one turn, top to bottom), `connection`
-//! (the life of a connection), `socket` (every system call), `timer`, `filter` (what TLS is to the
-//! reactor).
+//! (the life of a connection), `socket` (every system call), `timer`; `filter` (what TLS is to the
+//! reactor), and `datagram` for sockets without connections.
+
+#![deny(unsafe_code)]
 
 #[cfg(not(all(unix, target_pointer_width = "64")))]
 compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
@@ -42,6 +44,7 @@ mod clock;
 mod connection;
 mod connector;
 mod core;
+mod datagram;
 mod deferred;
 mod endpoint;
 mod error;
@@ -72,6 +75,8 @@ mod shutdown;
 mod signals;
 pub mod simulation;
 mod socket;
+#[expect(unsafe_code, reason = "all of it is there")]
+mod system;
 mod tasks;
 pub mod testing;
 mod threads;
@@ -83,6 +88,9 @@ mod unix;
 mod writing;
 
 pub use address::{Address, UnixAddress};
+pub use datagram::{
+    DatagramId, DatagramOptions, DatagramProtocol, DatagramTransport, Interface, Posted,
+};
 pub use deferred::{Deferred, Promise};
 pub use endpoint::{Endpoint, IntoEndpoint, Passed, Target, TlsFiles};
 pub use error::{BoxError, Error, Result};

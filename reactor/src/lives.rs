@@ -67,6 +67,7 @@ impl Reactor {
         for id in std::mem::take(&mut self.core.lost) {
             self.bury(id);
         }
+        self.datagram_births_and_losses();
     }
 
     /// Lets the factory decide on a caller.

@@ -11,12 +11,14 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Waker};
 
 use crate::address::Address;
+use crate::datagram::DatagramOptions;
+use crate::datagram::socket::DatagramSocket;
 use crate::endpoint::Passed;
 use crate::identity::Source;
 use crate::options::ListenOptions;
-use crate::simulation::network as simulated;
+use crate::simulation::{datagrams as simulated_datagrams, network as simulated};
 use crate::socket::{self, Listening, Stream};
-use crate::{inherited, unix};
+use crate::{inherited, system, unix};
 
 /// Events taken from the kernel in one call. More wait for the next turn, so this also bounds
 /// how long a turn's first step can be.
@@ -94,7 +96,7 @@ impl Network {
             return port.listen(address, options, source).map(Listening::Simulated);
         }
         let mut listening = match address {
-            Address::Tcp(address) => Listening::tcp(*address, options)?,
+            Address::Tcp(address) | Address::Udp(address) => Listening::tcp(*address, options)?,
             Address::Unix(address) => Listening::unix(address, options)?,
         };
         self.watch(&mut listening, source)?;
@@ -109,12 +111,80 @@ impl Network {
         source: Source,
     ) -> io::Result<Listening> {
         if let Self::Simulated(_) = self {
-            let problem = "no socket is passed to a simulation";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
+            return Err(not_in_a_simulation());
         }
         let mut listening = Listening::passed(inherited::take(which)?, options)?;
         self.watch(&mut listening, source)?;
         Ok(listening)
+    }
+
+    /// Opens a datagram socket at `host`.
+    pub(crate) fn open_datagram(
+        &mut self,
+        host: &Address,
+        options: &DatagramOptions,
+        source: Source,
+    ) -> io::Result<DatagramSocket> {
+        if let Self::Simulated(port) = self {
+            let socket = simulated_datagrams::Socket::bind(port, host, Some(source))?;
+            return Ok(DatagramSocket::Simulated(socket));
+        }
+        let socket = match host {
+            Address::Udp(host) | Address::Tcp(host) => DatagramSocket::udp(*host, options)?,
+            Address::Unix(host) => DatagramSocket::unix(host, options)?,
+        };
+        self.watch_new_datagram(socket, source)
+    }
+
+    /// Takes over a datagram socket that systemd passed to this process.
+    pub(crate) fn open_passed_datagram(
+        &mut self,
+        which: &Passed,
+        source: Source,
+    ) -> io::Result<DatagramSocket> {
+        if let Self::Simulated(_) = self {
+            return Err(not_in_a_simulation());
+        }
+        let socket = DatagramSocket::passed(system::adopt(inherited::take(which)?)?)?;
+        self.watch_new_datagram(socket, source)
+    }
+
+    fn watch_new_datagram(
+        &mut self,
+        mut socket: DatagramSocket,
+        source: Source,
+    ) -> io::Result<DatagramSocket> {
+        if let Self::Kernel { poll, .. } = self {
+            let (registry, token) = (poll.registry(), source.token());
+            match &mut socket {
+                DatagramSocket::Udp(socket) => {
+                    registry.register(socket, token, Interest::READABLE)?;
+                }
+                DatagramSocket::Unix { socket, .. } => {
+                    registry.register(socket, token, Interest::READABLE)?;
+                }
+                DatagramSocket::Simulated(_) => {}
+            }
+        }
+        Ok(socket)
+    }
+
+    /// Asks for the writable edge of a datagram socket, or no longer. It would come for each
+    /// datagram that has left, so it is asked for only while sending is blocked.
+    pub(crate) fn watch_datagram(
+        &mut self,
+        socket: &mut DatagramSocket,
+        source: Source,
+        writable: bool,
+    ) -> io::Result<()> {
+        let Self::Kernel { poll, .. } = self else { return Ok(()) };
+        let (registry, token) = (poll.registry(), source.token());
+        let interest = if writable { BOTH } else { Interest::READABLE };
+        match socket {
+            DatagramSocket::Udp(socket) => registry.reregister(socket, token, interest),
+            DatagramSocket::Unix { socket, .. } => registry.reregister(socket, token, interest),
+            DatagramSocket::Simulated(_) => Ok(()),
+        }
     }
 
     /// Tells the kernel's poller of a listener.
@@ -141,7 +211,7 @@ impl Network {
             (Self::Simulated(port), address) => {
                 port.connect(address, bind, source).map(|end| Stream::Simulated(Box::new(end)))
             }
-            (network, Address::Tcp(address)) => {
+            (network, Address::Tcp(address) | Address::Udp(address)) => {
                 let mut stream = socket::connect_tcp(*address, bind)?;
                 network.register(&mut stream, source)?;
                 Ok(stream)
@@ -229,6 +299,10 @@ impl Network {
     pub(crate) fn simulated_name(&self, host: &str) -> Option<io::Result<Vec<IpAddr>>> {
         Some(self.simulated()?.borrow().resolve(host))
     }
+}
+
+fn not_in_a_simulation() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "no socket is passed to a simulation")
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use slab::Slab;
 use crate::clock::{Clock, Nanos};
 use crate::connection::{Connections, Stage};
 use crate::core::{Alarm, Core};
+use crate::datagram::DatagramProtocol;
+use crate::datagram::port::Ports;
+use crate::datagram::traffic::Room;
 use crate::handle::Shared;
 use crate::identity::{Generations, Source};
 use crate::local::Local;
@@ -32,6 +35,8 @@ use crate::{ConnectionId, Error, LOG, Result};
 pub struct Reactor {
     /// By the connection's slot; disjoint from `core`, so that a callback can borrow both.
     pub(crate) protocols: Vec<Option<Box<dyn Protocol>>>,
+    /// By the socket's slot; disjoint from `core` likewise.
+    pub(crate) datagrams: Vec<Option<Box<dyn DatagramProtocol>>>,
     pub(crate) core: Core,
     /// Readiness of this turn; kept for its allocation.
     readiness: Vec<Readiness>,
@@ -39,6 +44,8 @@ pub struct Reactor {
     pub(crate) read_buffer: BytesMut,
     /// What filters have made of that.
     pub(crate) plain_buffer: BytesMut,
+    /// Every datagram socket receives in here.
+    pub(crate) room: Room,
     /// An emptied list, kept for its allocation.
     pub(crate) spare: Vec<ConnectionId>,
     /// A turn is under way: another one inside it is refused.
@@ -72,6 +79,7 @@ impl Reactor {
         let shared = Arc::new(Shared::new(network.waker().map_err(Error::System)?));
         Ok(Self {
             protocols: Vec::new(),
+            datagrams: Vec::new(),
             core: Core {
                 clock,
                 network,
@@ -82,6 +90,7 @@ impl Reactor {
                 arrivals: Slab::new(),
                 connectors: Slab::new(),
                 attempts: Slab::new(),
+                ports: Ports::default(),
                 resolver: None,
                 timers: Timers::new(),
                 tasks: Tasks::new(shared.clone()),
@@ -96,6 +105,7 @@ impl Reactor {
                 births: Default::default(),
                 lost: Vec::new(),
                 departed: None,
+                departed_port: None,
                 watchers: Default::default(),
                 garbage: Vec::new(),
                 local: Local::new(),
@@ -105,6 +115,7 @@ impl Reactor {
             readiness: Vec::new(),
             read_buffer: BytesMut::new(),
             plain_buffer: BytesMut::new(),
+            room: Room::default(),
             spare: Vec::new(),
             turning: false,
         })
@@ -188,6 +199,7 @@ impl Reactor {
                     }
                 }
                 Source::Attempt(slot) => self.core.attempt_moved(slot),
+                Source::Datagram(slot) => self.datagram_ready(slot, ready),
                 Source::Arrival(slot) => self.core.arrival_moved(slot),
                 Source::Waker => {} // what it tells of has its own step
                 Source::Signals => self.core.signals_moved(),
@@ -204,6 +216,7 @@ impl Reactor {
         for id in left_unaccepted {
             self.core.accept(id);
         }
+        self.read_datagrams();
     }
 
     /// Step 3: timers that are due, in order. One that is set meanwhile, even for now, waits for
@@ -221,6 +234,13 @@ impl Reactor {
                     call(protocol, transport);
                     Ok(())
                 }),
+                Alarm::Datagram(id, call) => {
+                    let called = self.datagram_callback(id, |protocol, transport| {
+                        call(protocol, transport);
+                        Ok(())
+                    });
+                    self.log_failure(id, None, called);
+                }
                 Alarm::Flush(id) => self.core.flush_timed_out(id),
                 Alarm::Linger(id) => self.core.finish(id),
                 Alarm::Handshake(id) => self.core.handshake_timed_out(id),

@@ -61,6 +61,7 @@ impl ReconnectingClient {
     /// [`Error::BadAddress`].
     pub fn new(endpoint: impl IntoEndpoint) -> Result<Self, Error> {
         let endpoint = endpoint.into_endpoint()?;
+        endpoint.check_stream()?;
         endpoint.check_connectable()?;
         Ok(Self {
             endpoint,

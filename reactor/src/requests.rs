@@ -259,7 +259,7 @@ impl Reactor {
 
     /// Between turns the clock stands where the last turn left it, maybe long ago: a deadline that
     /// is counted from there would have passed at once.
-    fn refresh_clock(&self) {
+    pub(crate) fn refresh_clock(&self) {
         if !self.turning {
             self.core.clock.expire();
         }

@@ -206,6 +206,9 @@ impl Reactor {
         for id in core.connections.ids() {
             core.lose(id, Reason::Stopped, false);
         }
+        for id in core.ports.ids() {
+            core.close_datagram(id, Reason::Stopped);
+        }
         self.births_and_losses();
     }
 
@@ -265,6 +268,9 @@ impl Reactor {
             let core = self.core_mut();
             core.births.clear();
             core.stop_connecting();
+            for id in self.core_mut().ports.ids() {
+                self.core_mut().close_datagram(id, Reason::Stopped);
+            }
             self.abort_everything();
             self.core_mut().pool.close();
             self.core_mut().shutdown.stage = ShutdownStage::Over;

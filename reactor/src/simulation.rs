@@ -43,9 +43,11 @@ use crate::options::ReactorOptions;
 use crate::random::{Random, Seeded};
 use crate::{Error, Reactor};
 
+pub(crate) mod datagrams;
 pub(crate) mod network;
 mod peer;
 
+pub use datagrams::DatagramPeer;
 pub use peer::Peer;
 
 use network::{Manners, Net, Port};
@@ -143,6 +145,34 @@ impl Simulation {
     /// firewall that drops packets.
     pub fn silence(&mut self, address: IpAddr) {
         self.net.borrow_mut().silence(address);
+    }
+
+    /// From now on, one datagram in `datagrams` is lost; 0 is none. (Nothing is lost unless the
+    /// simulation is told so. In an order of their own they arrive in any that is not
+    /// [`calm`](Self::calm).)
+    pub fn lose_datagrams(&mut self, datagrams: u64) {
+        self.net.borrow_mut().datagrams.lose_one_in = datagrams;
+    }
+
+    /// From now on, one datagram in `datagrams` arrives twice; 0 is none.
+    pub fn double_datagrams(&mut self, datagrams: u64) {
+        self.net.borrow_mut().datagrams.double_one_in = datagrams;
+    }
+
+    /// A datagram socket that belongs to no reactor, but to the test.
+    ///
+    /// # Errors
+    /// The address is bad, or in use.
+    pub fn open_datagram(&mut self, address: &str) -> Result<DatagramPeer, Error> {
+        let endpoint: Endpoint = address.parse()?;
+        let opened = match endpoint.target() {
+            Target::Address(address) => {
+                let address = crate::datagram::port::as_datagram(address);
+                datagrams::Socket::bind(&self.outside, &address, None)
+            }
+            _ => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        opened.map(DatagramPeer).map_err(|source| Error::Listen { endpoint, source })
     }
 
     /// Adds a reactor to the network, and answers its index.

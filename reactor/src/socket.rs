@@ -2,18 +2,18 @@
 //! here. Calls that a signal interrupted are made again.
 
 use std::io::{self, IoSlice, Write};
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::address::{Address, UnixAddress};
 use crate::options::{ConnectionOptions, ListenOptions};
 use crate::simulation::network as simulated;
+use crate::system::{self, again};
 use crate::unix::{self, BoundPath, PeerCredentials, UnixEnd};
 
 const PEEK: rustix::net::RecvFlags = rustix::net::RecvFlags::PEEK;
@@ -29,33 +29,14 @@ pub(crate) enum Stream {
 impl Stream {
     /// Receives at most `limit` bytes behind what `buffer` holds; 0 is the peer's FIN.
     pub(crate) fn recv(&mut self, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
-        buffer.reserve(limit);
         match self {
-            Self::Tcp(stream) => {
-                let socket = SockRef::from(&*stream);
-                // SAFETY: the slice is only handed to recv(2), which writes to it and reads
-                // nothing; `advance_mut` then covers exactly the bytes that the kernel says it
-                // wrote. There is no safe way to receive into the spare room of a `BytesMut`
-                // without clearing it first, which at 64 KiB costs more than the call itself.
-                unsafe {
-                    let spare: &mut [MaybeUninit<u8>] = buffer.chunk_mut().as_uninit_slice_mut();
-                    let room = spare.len().min(limit);
-                    let received = again(|| socket.recv(&mut spare[..room]))?;
-                    buffer.advance_mut(received);
-                    Ok(received)
-                }
-            }
+            Self::Tcp(stream) => system::receive(&SockRef::from(&*stream), buffer, limit),
             Self::Unix(end) if end.takes > 0 => end.recv_with_descriptors(buffer, limit),
             Self::Unix(end) => {
-                // SAFETY: as above.
-                unsafe {
-                    let spare: &mut [MaybeUninit<u8>] = buffer.chunk_mut().as_uninit_slice_mut();
-                    let room = spare.len().min(limit);
-                    let (received, was_cut) = recv_message(&end.socket, &mut spare[..room])?;
-                    end.was_cut = was_cut;
-                    buffer.advance_mut(received);
-                    Ok(received)
-                }
+                let socket = SockRef::from(&end.socket);
+                let (count, was_cut) = system::receive_message(&socket, buffer, limit)?;
+                end.was_cut = was_cut;
+                Ok(count)
             }
             Self::Simulated(stream) => stream.recv(buffer, limit),
         }
@@ -181,7 +162,7 @@ impl Stream {
     /// Who the peer is, where the kernel knows.
     pub(crate) fn peer_credentials(&self) -> io::Result<PeerCredentials> {
         match self {
-            Self::Unix(end) => peer_credentials(&end.socket),
+            Self::Unix(end) => system::peer_credentials(&end.socket),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -235,16 +216,8 @@ impl Listening {
     /// Takes over a socket that was opened, bound and made to listen by whoever started this
     /// process. The descriptor must be nobody else's.
     pub(crate) fn passed(descriptor: RawFd, options: &ListenOptions) -> io::Result<Self> {
-        // SAFETY: a descriptor that the process was started with belongs to nothing in it, and
-        // `inherited` gives out each once. One that is not open is let go again below.
-        let socket = unsafe { Socket::from_raw_fd(descriptor) };
-        let address = match socket.local_addr() {
-            Ok(address) => address,
-            Err(failure) => {
-                let _ = socket.into_raw_fd(); // it is no socket of ours to close
-                return Err(failure);
-            }
-        };
+        let socket = system::adopt(descriptor)?;
+        let address = socket.local_addr()?;
         if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
             let problem = "it is not a listening stream socket (Accept=no, ListenStream=)";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
@@ -323,49 +296,6 @@ fn unix_name(address: io::Result<SockAddr>) -> io::Result<Address> {
     address.map(|address| Address::Unix(unix::unix_address(&address)))
 }
 
-/// As recv(2), and whether descriptors came with it, which the kernel has thrown away.
-fn recv_message(socket: &UnixStream, room: &mut [MaybeUninit<u8>]) -> io::Result<(usize, bool)> {
-    let mut segment = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-    // SAFETY: null pointers and zero lengths are a message header without anything.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &mut segment;
-    message.msg_iovlen = 1;
-    let received = again(|| {
-        // SAFETY: the header names one segment, which is `room`: recvmsg(2) writes at most its
-        // length there, and reads nothing of it. All of them outlive the call.
-        let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, 0) };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
-    })?;
-    Ok((received, message.msg_flags & libc::MSG_CTRUNC != 0))
-}
-
-#[cfg(target_os = "linux")]
-fn peer_credentials(socket: &UnixStream) -> io::Result<PeerCredentials> {
-    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: getsockopt(2) writes at most `length` bytes to `found`, which has as many; any bits
-    // are good integers.
-    let answer = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut found).cast(),
-            &mut length,
-        )
-    };
-    if answer != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let process = u32::try_from(found.pid).ok().filter(|&process| process > 0);
-    Ok(PeerCredentials { process, user: found.uid, group: found.gid })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn peer_credentials(_: &UnixStream) -> io::Result<PeerCredentials> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 fn configure(socket: &SockRef<'_>, options: &ConnectionOptions) -> io::Result<()> {
     if options.no_delay {
         socket.set_tcp_nodelay(true)?;
@@ -374,14 +304,4 @@ fn configure(socket: &SockRef<'_>, options: &ConnectionOptions) -> io::Result<()
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
     }
     Ok(())
-}
-
-/// Makes a call again as long as a signal interrupts it.
-fn again<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }

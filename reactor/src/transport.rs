@@ -5,7 +5,6 @@
 use std::any::{Any, TypeId};
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,11 +15,10 @@ use crate::connection::Stage;
 use crate::core::{Alarm, Core, ProtocolCall};
 use crate::endpoint::IntoEndpoint;
 use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
-use crate::output::{WAITING_DESCRIPTORS, Written};
+use crate::output::Written;
 use crate::protocol::{Protocol, Reason, layer_of};
 #[cfg(feature = "_tls")]
 use crate::tls::{self, StartTls};
-use crate::unix::{MOST_IN_A_MESSAGE, PeerCredentials};
 use crate::{ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, TimerId};
 
 /// A connection as its protocol sees it, for as long as a callback runs.
@@ -38,12 +36,7 @@ impl Transport<'_> {
     /// Any other connection of this reactor, to write to, pause, measure or close; `None` when
     /// it has gone. Its protocol sees nothing of this but the effects.
     pub fn connection(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
-        match self.core.connections.get(id) {
-            Some(connection) if connection.stage != Stage::Lost => {
-                Some(Transport { core: self.core, id })
-            }
-            _ => None,
-        }
+        reach(self.core, id)
     }
 
     // Writing.
@@ -74,66 +67,6 @@ impl Transport<'_> {
             self.core.dirty.push(self.id);
         }
         written
-    }
-
-    /// As [`write`](Self::write) on a Unix socket, with file descriptors that the peer receives
-    /// together with the first byte of `data`. They are closed here once they are sent.
-    ///
-    /// # Errors
-    /// `Unsupported` when this is no Unix socket, or has TLS on it, `InvalidInput` when `data` is empty, since a
-    /// descriptor has to travel with a byte, and `QuotaExceeded` when more than 64 descriptors
-    /// would wait for the peer to take them. Nothing was written then.
-    #[doc(alias = "sendFileDescriptor")]
-    pub fn write_with_descriptors(
-        &mut self,
-        data: &[u8],
-        descriptors: impl IntoIterator<Item = OwnedFd>,
-    ) -> io::Result<Written> {
-        let descriptors: Vec<_> = descriptors.into_iter().collect();
-        let Some(connection) = self.core.connections.get_mut(self.id) else {
-            return Ok(Written::Gone);
-        };
-        let waiting = connection.output.as_ref().map_or(0, |output| output.descriptors());
-        // Behind a filter nobody can say with which byte they would arrive.
-        if connection.stream.unix_end().is_none() || connection.filter.is_some() {
-            return Err(io::ErrorKind::Unsupported.into());
-        } else if data.is_empty() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        } else if waiting + descriptors.len() > WAITING_DESCRIPTORS {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
-        let written = connection.write_with_descriptors(data, descriptors, &mut self.core.outputs);
-        self.core.mark_dirty(self.id);
-        Ok(written)
-    }
-
-    /// From now on takes file descriptors that the peer of a Unix socket sends, and gives them to
-    /// [`descriptor_received`](Protocol::descriptor_received): at most `most` with one message
-    /// (253 is Linux's own limit). A connection to which more come, or to which descriptors come
-    /// when this process can have no more, is closed with an error. With 0, as it is to begin
-    /// with, the kernel closes all that come.
-    ///
-    /// None of them waits in the reactor, so a paused connection holds none.
-    ///
-    /// # Errors
-    /// `Unsupported` when this is no Unix socket.
-    pub fn receive_descriptors(&mut self, most: usize) -> io::Result<()> {
-        let connection = self.core.connections.get_mut(self.id);
-        let end = connection.and_then(|connection| connection.stream.unix_end());
-        end.ok_or(io::ErrorKind::Unsupported)?.takes = most.min(MOST_IN_A_MESSAGE);
-        Ok(())
-    }
-
-    /// The process, user and group at the other end of a Unix socket, as the kernel knows them
-    /// (`SO_PEERCRED`): those of the moment in which it connected, or began to listen.
-    ///
-    /// # Errors
-    /// `Unsupported` when this is no Unix socket, and on other systems than Linux.
-    pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
-        match self.core.connections.get(self.id) {
-            Some(connection) => connection.stream.peer_credentials(),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
     }
 
     /// Bytes written and not yet taken by the kernel; those that are encrypted already count with
@@ -443,6 +376,12 @@ impl Transport<'_> {
     pub fn stop(&mut self) {
         self.core.shutdown.request();
     }
+}
+
+/// The transport of a connection that has not gone.
+pub(crate) fn reach(core: &mut Core, id: ConnectionId) -> Option<Transport<'_>> {
+    let connection = core.connections.get(id)?;
+    (connection.stage != Stage::Lost).then_some(Transport { core, id })
 }
 
 /// What an address reads as when its connection has long gone.

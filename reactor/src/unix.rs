@@ -19,7 +19,9 @@ use rustix::net::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::Transport;
 use crate::address::UnixAddress;
+use crate::output::{WAITING_DESCRIPTORS, Written};
 
 /// `SCM_MAX_FD` of Linux: the most descriptors that one message carries.
 pub(crate) const MOST_IN_A_MESSAGE: usize = 253;
@@ -106,6 +108,68 @@ pub struct PeerCredentials {
     pub user: u32,
     /// Its effective group at that time.
     pub group: u32,
+}
+
+impl Transport<'_> {
+    /// As [`write`](Self::write) on a Unix socket, with file descriptors that the peer receives
+    /// together with the first byte of `data`. They are closed here once they are sent.
+    ///
+    /// # Errors
+    /// `Unsupported` when this is no Unix socket, or has TLS on it, `InvalidInput` when `data` is
+    /// empty, since a descriptor has to travel with a byte, and `QuotaExceeded` when more than 64
+    /// descriptors would wait for the peer to take them. Nothing was written then.
+    #[doc(alias = "sendFileDescriptor")]
+    pub fn write_with_descriptors(
+        &mut self,
+        data: &[u8],
+        descriptors: impl IntoIterator<Item = OwnedFd>,
+    ) -> io::Result<Written> {
+        let descriptors: Vec<_> = descriptors.into_iter().collect();
+        let Some(connection) = self.core.connections.get_mut(self.id) else {
+            return Ok(Written::Gone);
+        };
+        let waiting = connection.output.as_ref().map_or(0, |output| output.descriptors());
+        // Behind a filter nobody can say with which byte they would arrive.
+        if connection.stream.unix_end().is_none() || connection.filter.is_some() {
+            return Err(io::ErrorKind::Unsupported.into());
+        } else if data.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        } else if waiting + descriptors.len() > WAITING_DESCRIPTORS {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let written = connection.write_with_descriptors(data, descriptors, &mut self.core.outputs);
+        self.core.mark_dirty(self.id);
+        Ok(written)
+    }
+
+    /// From now on takes file descriptors that the peer of a Unix socket sends, and gives them to
+    /// [`descriptor_received`](crate::Protocol::descriptor_received): at most `most` with one message
+    /// (253 is Linux's own limit). A connection to which more come, or to which descriptors come
+    /// when this process can have no more, is closed with an error. With 0, as it is to begin
+    /// with, the kernel closes all that come.
+    ///
+    /// None of them waits in the reactor, so a paused connection holds none.
+    ///
+    /// # Errors
+    /// `Unsupported` when this is no Unix socket.
+    pub fn receive_descriptors(&mut self, most: usize) -> io::Result<()> {
+        let connection = self.core.connections.get_mut(self.id);
+        let end = connection.and_then(|connection| connection.stream.unix_end());
+        end.ok_or(io::ErrorKind::Unsupported)?.takes = most.min(MOST_IN_A_MESSAGE);
+        Ok(())
+    }
+
+    /// The process, user and group at the other end of a Unix socket, as the kernel knows them
+    /// (`SO_PEERCRED`): those of the moment in which it connected, or began to listen.
+    ///
+    /// # Errors
+    /// `Unsupported` when this is no Unix socket, and on other systems than Linux.
+    pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
+        match self.core.connections.get(self.id) {
+            Some(connection) => connection.stream.peer_credentials(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 /// A path at which this process made a socket. Dropping it removes the path, if it is still the

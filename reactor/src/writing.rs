@@ -20,6 +20,7 @@ impl Reactor {
             self.flush_connection(id);
         }
         self.spare = dirty;
+        self.flush_datagrams();
     }
 
     fn flush_connection(&mut self, id: ConnectionId) {

@@ -26,6 +26,8 @@ fn addresses_are_read_in_each_of_their_forms_and_shown_in_one() {
         ("localhost:7", "tcp://localhost:7"),
         ("127.0.0.1:7?reuse-port=true", "tcp://127.0.0.1:7?reuse-port=true"),
         ("tcp://0.0.0.0:7?backlog=16&proxy=false", "tcp://0.0.0.0:7?proxy=false&backlog=16"),
+        ("udp://127.0.0.1:53", "udp://127.0.0.1:53"),
+        ("udp://dns.test:53?reuse-port=true", "udp://dns.test:53?reuse-port=true"),
         ("unix:/run/app.sock", "unix:/run/app.sock"),
         ("unix:///run/app.sock", "unix:///run/app.sock"),
         ("unix:app.sock?mode=7", "unix:app.sock?mode=007"),
@@ -111,6 +113,8 @@ fn a_bad_address_is_told_with_what_is_wrong_and_a_right_one_of_its_kind() {
         ("127.0.0.1:80?backlog=4000000000", "is not a number up to 2147483647", "tcp://"),
         ("127.0.0.1:80?proxy=yes", "proxy=yes is neither true nor false", "tcp://"),
         ("127.0.0.1:80?proxy=true&proxy=true", "proxy= is given twice", "tcp://"),
+        ("udp://127.0.0.1", "the port is missing", "udp://127.0.0.1:8053"),
+        ("udp://127.0.0.1:7?backlog=1", "udp:// has no option \"backlog\"", "udp://"),
         ("unix:", "the path is missing", "unix:/run/app.sock?mode=660"),
         ("unix:(unnamed)", "a socket without a name", "unix:/run"),
         ("unix:@", "the name is missing", "unix:/run"),
@@ -169,6 +173,7 @@ fn anything() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("tcp://".to_owned()),
         Just("tls://".to_owned()),
+        Just("udp://".to_owned()),
         Just("unix:".to_owned()),
         Just("systemd:".to_owned()),
         Just("[::1]".to_owned()),
@@ -194,6 +199,8 @@ fn endpoint() -> impl Strategy<Value = String> {
     let place = prop_oneof![
         (host.clone(), any::<u16>()).prop_map(|(host, port)| format!("{host}:{port}")),
         (host.clone(), any::<u16>()).prop_map(|(host, port)| format!("tcp://{host}:{port}")),
+        (host.clone(), any::<u16>())
+            .prop_map(|(host, port)| format!("udp://{host}:{port}?reuse-port=false")),
         (host, any::<u16>(), escaped.clone(), escaped.clone()).prop_map(
             |(host, port, cert, key)| format!("tls://{host}:{port}?cert={cert}&key={key}")
         ),
@@ -210,6 +217,7 @@ fn endpoint() -> impl Strategy<Value = String> {
         let options: Vec<_> = options
             .into_iter()
             .filter(|option| !place.starts_with("systemd:") || option.starts_with("proxy"))
+            .filter(|_| !place.starts_with("udp:"))
             .collect();
         let first = if place.contains('?') { '&' } else { '?' };
         match options.is_empty() {

@@ -1,7 +1,7 @@
 //! The smallest services there are: whatever comes goes back.
 
 use bytes::BytesMut;
-use ropewalk_reactor::{Protocol, Result, Transport};
+use ropewalk_reactor::{Address, DatagramProtocol, DatagramTransport, Protocol, Result, Transport};
 
 use crate::{LineProtocol, LineTransport};
 
@@ -23,6 +23,23 @@ impl Protocol for Echo {
 
     fn resume_producing(&mut self, transport: &mut Transport<'_>) {
         transport.resume_reading();
+    }
+}
+
+/// Sends back every datagram to whoever sent it (RFC 862).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DatagramEcho;
+
+impl DatagramProtocol for DatagramEcho {
+    fn datagram_received(
+        &mut self,
+        transport: &mut DatagramTransport<'_>,
+        data: &[u8],
+        from: Address,
+    ) -> Result {
+        // What there is no room for is lost, as on any network.
+        let _ = transport.send_to(data, &from);
+        Ok(())
     }
 }
 

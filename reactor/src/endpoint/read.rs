@@ -18,6 +18,7 @@ use crate::{Error, percent};
 enum Kind {
     Tcp,
     Tls,
+    Udp,
     Unix,
     Systemd,
 }
@@ -27,6 +28,7 @@ impl Kind {
         match self {
             Self::Tcp => &[PROXY, BACKLOG, REUSE_PORT],
             Self::Tls => &[CERTIFICATE, KEY, CLIENT_CA, PROXY, BACKLOG, REUSE_PORT],
+            Self::Udp => &[REUSE_PORT],
             Self::Unix => &[MODE, PROXY, BACKLOG],
             Self::Systemd => &[PROXY],
         }
@@ -36,6 +38,7 @@ impl Kind {
         match self {
             Self::Tcp => "tcp://127.0.0.1:8080",
             Self::Tls => "tls://127.0.0.1:8443?cert=server.pem&key=server.key",
+            Self::Udp => "udp://127.0.0.1:8053",
             Self::Unix => "unix:/run/app.sock?mode=660",
             Self::Systemd => "systemd:0",
         }
@@ -45,6 +48,7 @@ impl Kind {
         match self {
             Self::Tcp => "tcp://",
             Self::Tls => "tls://",
+            Self::Udp => "udp://",
             Self::Unix => "unix:",
             Self::Systemd => "systemd:",
         }
@@ -66,14 +70,14 @@ pub(super) fn endpoint(given: &str) -> Result<Endpoint, Error> {
 }
 
 fn kind(given: &str) -> Result<(Kind, &str), String> {
-    for kind in [Kind::Tcp, Kind::Tls, Kind::Unix, Kind::Systemd] {
+    for kind in [Kind::Tcp, Kind::Tls, Kind::Udp, Kind::Unix, Kind::Systemd] {
         if let Some(rest) = given.strip_prefix(kind.name()) {
             return Ok((kind, rest));
         }
     }
     match given.split_once("://") {
         Some((scheme, _)) => Err(format!(
-            "{scheme}:// is not known here: there are tcp://, tls://, unix: and systemd:"
+            "{scheme}:// is not known here: there are tcp://, tls://, udp://, unix: and systemd:"
         )),
         None if given.starts_with(['/', '.', '@']) => {
             Err(format!("a Unix socket is written unix:{given}"))
@@ -89,10 +93,15 @@ fn read(kind: Kind, rest: &str) -> Result<Endpoint, String> {
     };
     let target = match kind {
         Kind::Tcp | Kind::Tls => host_and_port(place)?,
+        Kind::Udp => match host_and_port(place)? {
+            Target::Address(Address::Tcp(address)) => Target::Address(Address::Udp(address)),
+            target => target,
+        },
         Kind::Unix => Target::Address(Address::Unix(UnixAddress::read(place)?)),
         Kind::Systemd => Target::Systemd(passed(place)?),
     };
     let mut endpoint = Endpoint::new(target);
+    endpoint.datagrams = kind == Kind::Udp;
     endpoint.tls = (kind == Kind::Tls).then(Box::default);
     for option in query.into_iter().flat_map(|query| query.split('&')) {
         set(&mut endpoint, kind, option)?;

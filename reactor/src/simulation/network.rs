@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 
+use super::datagrams::{Datagrams, Travelling};
 use crate::address::{Address, UnixAddress};
 use crate::clock::Nanos;
 use crate::identity::Source;
@@ -56,7 +57,8 @@ pub(crate) struct Net {
     /// Connection requests to these are lost.
     silent: BTreeSet<IpAddr>,
     /// Edges not yet told, by reactor.
-    edges: Vec<BTreeMap<Source, Readiness>>,
+    pub(super) edges: Vec<BTreeMap<Source, Readiness>>,
+    pub(super) datagrams: Datagrams,
     /// Descriptors in use, and how many there may be, by reactor.
     descriptors: Vec<(usize, usize)>,
 }
@@ -94,7 +96,7 @@ struct End {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(super) enum Event {
     /// A connection request reaches its listener.
     Request {
         end: usize,
@@ -113,6 +115,7 @@ enum Event {
     Room {
         end: usize,
     },
+    Datagram(Travelling),
 }
 
 impl Net {
@@ -130,6 +133,7 @@ impl Net {
             names: BTreeMap::new(),
             silent: BTreeSet::new(),
             edges: Vec::new(),
+            datagrams: Datagrams::default(),
             descriptors: Vec::new(),
         }
     }
@@ -153,7 +157,8 @@ impl Net {
     }
 
     pub(crate) fn open_ends(&self) -> usize {
-        self.ends.values().filter(|end| !end.closed).count()
+        let streams = self.ends.values().filter(|end| !end.closed).count();
+        streams + self.open_datagram_sockets()
     }
 
     /// How long a simulated job (of the thread pool, of the resolver) takes.
@@ -161,14 +166,18 @@ impl Net {
         self.delay()
     }
 
-    fn delay(&mut self) -> Nanos {
+    pub(super) fn now(&self) -> Nanos {
+        self.clock.get()
+    }
+
+    pub(super) fn delay(&mut self) -> Nanos {
         match self.manners.most_delay {
             0 => 0,
             most => self.chance.below(most),
         }
     }
 
-    fn later(&mut self, at: Nanos, event: Event) {
+    pub(super) fn later(&mut self, at: Nanos, event: Event) {
         self.sequence += 1;
         self.under_way.push(Reverse((at, self.sequence, event)));
     }
@@ -219,6 +228,7 @@ impl Net {
             }
             Event::Reset { to } => self.reset_now(to),
             Event::Room { end } => self.edge(end, |edge| edge.writable = true),
+            Event::Datagram(datagram) => self.datagram_arrives(datagram),
         }
     }
 
@@ -270,7 +280,7 @@ impl Net {
                 let end = self.end(client);
                 end.failure = Some(match end.peer {
                     Address::Unix(_) => io::ErrorKind::NotFound, // stopping removes the path
-                    Address::Tcp(_) => io::ErrorKind::ConnectionRefused,
+                    _ => io::ErrorKind::ConnectionRefused,
                 });
                 return self.edge(client, |edge| {
                     edge.readable = true;
@@ -458,7 +468,7 @@ impl Net {
         self.ends.get_mut(&index).expect("an end stays until both are closed")
     }
 
-    fn take_descriptor(&mut self, port: usize) -> io::Result<()> {
+    pub(super) fn take_descriptor(&mut self, port: usize) -> io::Result<()> {
         let (used, most) = &mut self.descriptors[port];
         if *used >= *most {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
@@ -467,13 +477,17 @@ impl Net {
         Ok(())
     }
 
-    fn free_port(&mut self) -> u16 {
+    pub(super) fn give_descriptor_back(&mut self, port: usize) {
+        self.descriptors[port].0 -= 1;
+    }
+
+    pub(super) fn free_port(&mut self) -> u16 {
         self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_FREE_PORT);
         self.next_port
     }
 }
 
-fn mark_edge(
+pub(super) fn mark_edge(
     edges: &mut BTreeMap<Source, Readiness>,
     source: Source,
     mark: impl FnOnce(&mut Readiness),
@@ -576,7 +590,7 @@ impl Port {
         net.take_descriptor(self.number)?;
         let local = match address {
             Address::Unix(_) => Address::Unix(UnixAddress::unnamed()),
-            Address::Tcp(_) => {
+            _ => {
                 let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
                 let mut local = bind.unwrap_or(loopback);
                 if local.port() == 0 {
