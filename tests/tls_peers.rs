@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use support::{python, root, scratch, target};
+use support::{Server, python, root, scratch, target};
 
 /// A certificate for localhost that every kind of peer can use, and its key.
 struct Files {
@@ -102,6 +102,23 @@ fn pythons_client_is_served_with_each_version_and_resumes_its_sessions() {
     assert!(lines[0].starts_with("TLSv1.2 "), "{lines:?}");
     assert!(lines[1].starts_with("TLSv1.3 "), "{lines:?}");
     assert_eq!(lines[2..], ["resumed True", "refused self-signed certificate", "bytewise"]);
+}
+
+#[test]
+fn a_service_listens_on_a_tls_address_and_a_bad_file_is_told() {
+    let files = Files::new();
+    let address = format!("tls://127.0.0.1:0?cert={}&key={}", files.certificate, files.key);
+    let server = Server::start(&["echo", "--listen", &address], 1);
+    let port = server.address().port().to_string();
+    let output = run(script("ssl_client.py").args([&port, &files.certificate]));
+    assert!(said(&output).starts_with("TLSv1.2 "), "{output:?}");
+
+    let address = format!("tls://127.0.0.1:0?cert={0}&key={0}", files.certificate);
+    let output =
+        run(Command::new(env!("CARGO_BIN_EXE_ropewalk")).args(["echo", "--listen", &address]));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(told.contains("cert.pem: it is a certificate, not a key"), "{told}");
 }
 
 #[test]
