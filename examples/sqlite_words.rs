@@ -23,10 +23,8 @@ impl LineProtocol for Words {
             let words = [word.trim().to_owned().into(), meaning.trim().to_owned().into()];
             let stored = self.0.run_operation(STORE, words);
             transport.when(stored, |_: &mut Self, transport, stored| {
-                transport.send_line(match stored {
-                    Ok(_) => "stored".to_owned(),
-                    Err(error) => format!("not stored: {error}"),
-                });
+                let failure = stored.err().map(|error| format!("not stored: {error}"));
+                transport.send_line(failure.unwrap_or("stored".to_owned()));
             });
             return Ok(());
         }
@@ -45,17 +43,16 @@ impl LineProtocol for Words {
 
 fn main() -> Result {
     env_logger::init();
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7009".to_owned());
-    let file = std::env::args().nth(2).unwrap_or("words.db".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or("127.0.0.1:7009".to_owned());
+    let file = arguments.next().unwrap_or("words.db".to_owned());
     let mut reactor = Reactor::new()?;
     let in_order = PoolOptions::default().connections(1);
     let pool = ConnectionPool::with_options(&mut reactor, Sqlite::file(file), in_order);
     pool.run_operation(TABLE, []).forget();
     let words = move |_| Lines::new(Words(pool.clone())).delimiter(Delimiter::LfOrCrLf);
     let listener = reactor.listen(&address, words)?;
-    if let Some(address) = reactor.address(listener) {
-        println!("listening on {address}");
-    }
+    println!("listening on {}", reactor.address(listener).ok_or("it was stopped")?);
     reactor.stop_on_signals()?;
     Ok(reactor.run()?)
 }

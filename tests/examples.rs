@@ -436,7 +436,7 @@ impl Drop for Certificate {
 #[test]
 fn tls_echo_and_its_client_speak_in_secret_and_only_to_whom_they_trust() {
     let files = Certificate::new("tls_echo");
-    let server = Server::start_with("tls_echo", &[&files.certificate, &files.key]);
+    let server = Server::start_on_a_port("tls_echo", &[&files.certificate, &files.key]);
     let client = |trusted: &str| run("tls_client", &[&server.address, "hello", trusted]);
     assert_eq!(said(&client(&files.certificate)), "over TLSv1.3: hello\r\n");
     let stranger = Certificate::new("tls_echo_stranger");
@@ -449,7 +449,7 @@ fn tls_echo_and_its_client_speak_in_secret_and_only_to_whom_they_trust() {
 fn https_hello_listens() {
     // Who it greets, and how, is curl's business: tests/debian/run.
     let files = Certificate::new("https_hello");
-    let server = Server::start_with("https_hello", &[&files.certificate, &files.key]);
+    let server = Server::start_on_a_port("https_hello", &[&files.certificate, &files.key]);
     let mut caller = server.call();
     caller.send("GET / HTTP/1.1\r\n\r\n");
     let mut alert = [0; 7];
@@ -460,7 +460,7 @@ fn https_hello_listens() {
 #[test]
 fn starttls_server_and_client_turn_to_tls_in_mid_stream() {
     let files = Certificate::new("starttls");
-    let server = Server::start_with("starttls_server", &[&files.certificate, &files.key]);
+    let server = Server::start_on_a_port("starttls_server", &[&files.certificate, &files.key]);
     let output = run("starttls_client", &[&server.address, &files.certificate]);
     let expected = "heard in the open: in the open\nheard in the open: READY\n\
                     heard in secret: in secret\n";
