@@ -59,7 +59,7 @@ pub enum Error {
     /// A connection was made, and then the TLS handshake failed.
     Handshake {
         /// Where to.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// What failed: a `tls::Failure`.
         source: BoxError,
     },

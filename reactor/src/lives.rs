@@ -218,7 +218,8 @@ fn not_connected(reason: &Reason, endpoint: Endpoint) -> Error {
     match reason {
         #[cfg(feature = "_tls")]
         Reason::Tls(failure) => {
-            Error::Handshake { endpoint, source: Box::new(tls::Failure::clone(failure)) }
+            let (endpoint, source) = (Box::new(endpoint), tls::Failure::clone(failure));
+            Error::Handshake { endpoint, source: Box::new(source) }
         }
         Reason::Reset(error) | Reason::TimedOut(error) | Reason::Io(error) => {
             let source = match error.raw_os_error() {
