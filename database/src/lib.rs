@@ -18,8 +18,9 @@
 //! let options = PoolOptions::default().connections(1);
 //! let pool = ConnectionPool::with_options(&mut reactor, Sqlite::memory()?, options);
 //! pool.run_operation("CREATE TABLE ships (name TEXT, masts INTEGER)", []).forget();
-//! pool.run_operation("INSERT INTO ships VALUES (?, ?)", ["Victory".into(), 3.into()]).forget();
-//! let masts = pool.run_query("SELECT masts FROM ships WHERE name = ?", ["Victory".into()]);
+//! let name = || "Victory".to_owned().into();
+//! pool.run_operation("INSERT INTO ships VALUES (?, ?)", [name(), 3.into()]).forget();
+//! let masts = pool.run_query("SELECT masts FROM ships WHERE name = ?", [name()]);
 //! masts.then(|reactor, rows| {
 //!     let masts: i64 = rows.expect("the table is there")[0].get(0).expect("a number");
 //!     assert_eq!(masts, 3);
