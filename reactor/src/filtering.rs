@@ -77,8 +77,13 @@ impl Reactor {
                     return self.nothing_received(id, nothing);
                 }
             };
-            // As without a filter: drained, but not behind a FIN.
-            if !unseen && count < READ_SIZE && !connection.fin_seen {
+            // As without a filter: drained, but not behind a FIN, nor where descriptors cut the
+            // input short. Nobody could say which of the bytes inside they came with.
+            let was_cut = !unseen && connection.stream.was_cut();
+            if was_cut {
+                connection.stream.drop_descriptors();
+            }
+            if !unseen && count < READ_SIZE && !connection.fin_seen && !was_cut {
                 connection.readable = false;
             }
             budget = budget.saturating_sub(count);

@@ -94,6 +94,14 @@ impl Stream {
         matches!(self, Self::Unix(end) if end.was_cut)
     }
 
+    /// Closes the descriptors that came with what was received last.
+    pub(crate) fn drop_descriptors(&mut self) {
+        if let Self::Unix(end) = self {
+            end.descriptors.clear();
+            end.overran = false;
+        }
+    }
+
     /// The end of a Unix stream, if this is one.
     pub(crate) fn unix_end(&mut self) -> Option<&mut UnixEnd> {
         match self {

@@ -148,12 +148,14 @@ impl Transport<'_> {
     /// when this process can have no more, is closed with an error. With 0, as it is to begin
     /// with, the kernel closes all that come.
     ///
-    /// None of them waits in the reactor, so a paused connection holds none.
+    /// None of them waits in the reactor, so a paused connection holds none. Once the connection
+    /// speaks TLS, all that come are closed: nobody could say with which byte they came.
     ///
     /// # Errors
-    /// `Unsupported` when this is no Unix socket.
+    /// `Unsupported` when this is no Unix socket, or one that speaks TLS.
     pub fn receive_descriptors(&mut self, most: usize) -> io::Result<()> {
         let connection = self.core.connections.get_mut(self.id);
+        let connection = connection.filter(|connection| connection.filter.is_none());
         let end = connection.and_then(|connection| connection.stream.unix_end());
         end.ok_or(io::ErrorKind::Unsupported)?.takes = most.min(MOST_IN_A_MESSAGE);
         Ok(())
