@@ -61,6 +61,9 @@ macro_rules! addresses {
 An ADDRESS is one of
     tcp://127.0.0.1:8080      TCP; tcp:// may be left out, and a name may stand for the address
     tcp://[::1]:8080          TCP over IPv6: the address stands in brackets
+    tls://0.0.0.0:8443?cert=FILE&key=FILE
+                              TLS, with a certificate and its key in PEM; they are read again when
+                              they change
     udp://127.0.0.1:7007      UDP, for `echo` alone
     unix:/run/app.sock        a Unix socket; a path that a crash has left behind is replaced
     unix:@app                 a Unix socket in Linux's abstract namespace
@@ -70,6 +73,7 @@ Options follow a ?, with & between them (quote both from the shell):
     reuse-port=true           several processes share the address (TCP)
     proxy=true                each connection begins with a PROXY protocol header (v1 or v2): who its
                               client really is, as a proxy in front of the service says
+    client-ca=FILE            clients must show a certificate that one of these signed (tls://)
     mode=660                  who may connect: the path's permissions, in octal (unix:) [umask]"
     };
 }
