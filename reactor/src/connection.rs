@@ -201,7 +201,7 @@ impl Connection {
     }
 
     /// As [`write`](Self::write), with descriptors for its first byte. The caller has looked that
-    /// there is one, and that so many may wait.
+    /// there is one, that so many may wait, and that no filter lies in between.
     pub(crate) fn write_with_descriptors(
         &mut self,
         data: &[u8],
@@ -211,7 +211,7 @@ impl Connection {
         if !self.takes_output() {
             return Written::Gone;
         }
-        let output = self.output.get_or_insert_with(|| pool.lend()); // a Unix socket: no filter
+        let output = self.output.get_or_insert_with(|| pool.lend());
         for descriptor in descriptors {
             output.push_descriptor(descriptor);
         }

@@ -375,8 +375,7 @@ impl Core {
         };
         let socket = bound.map_err(|source| Error::Listen { endpoint, source })?;
         let id = ListenerId { slot, generation: self.generations.next() };
-        let proxy = options.proxy.then_some(options.proxy_timeout);
-        self.listeners.insert(Listener::new(id, socket, factory, options, proxy));
+        self.listeners.insert(Listener::new(id, socket, factory, options));
         Ok(id)
     }
 

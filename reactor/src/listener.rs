@@ -52,14 +52,13 @@ impl Listener {
         socket: Listening,
         factory: Box<dyn AnyFactory>,
         options: ListenOptions,
-        proxy: Option<Duration>,
     ) -> Self {
         let mut listener = Self {
             id,
             socket,
             factory,
             connection: Rc::new(options.connection),
-            proxy,
+            proxy: options.proxy.then_some(options.proxy_timeout),
             #[cfg(feature = "_tls")]
             tls: options.tls,
             in_accepting: false,
