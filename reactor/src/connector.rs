@@ -69,7 +69,7 @@ impl Core {
             if let Some(files) = endpoint.tls()
                 && options.tls.is_none()
             {
-                options.tls = Some(files.client()?);
+                options.tls = Some(self.tls_client(files)?);
             }
             Ok(endpoint)
         }) {

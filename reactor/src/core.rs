@@ -135,6 +135,9 @@ pub(crate) struct Core {
     pub(crate) departed: Option<Departed>,
     /// The datagram socket that is just now told of its end, and where it was.
     pub(crate) departed_port: Option<(DatagramId, Address)>,
+    /// For `tls://` addresses that name no files.
+    #[cfg(feature = "_tls")]
+    pub(crate) tls_client: Option<crate::tls::TlsClient>,
     /// Who waits for the loss of a connection.
     pub(crate) watchers: BTreeMap<ConnectionId, Vec<Promise<Reason>>>,
     /// Values of users that must not be dropped while a callback runs: their `Drop` is user code.

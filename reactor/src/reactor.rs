@@ -106,6 +106,8 @@ impl Reactor {
                 lost: Vec::new(),
                 departed: None,
                 departed_port: None,
+                #[cfg(feature = "_tls")]
+                tls_client: None,
                 watchers: Default::default(),
                 garbage: Vec::new(),
                 local: Local::new(),

@@ -1,5 +1,6 @@
 //! TLS as a `tls://` address names it: by its files.
 
+use crate::core::Core;
 use crate::{Error, TlsFiles};
 
 use super::{TlsClient, TlsServer};
@@ -38,6 +39,41 @@ impl TlsFiles {
     }
 }
 
+impl Core {
+    /// The client for a `tls://` address. Without files it is one for all: the system's authorities
+    /// are many to read for each connection, and sessions can be resumed.
+    pub(crate) fn tls_client(&mut self, files: &TlsFiles) -> Result<TlsClient, Error> {
+        if *files != TlsFiles::default() {
+            return files.client();
+        }
+        let client = match self.tls_client.take() {
+            Some(client) => client,
+            None => files.client()?,
+        };
+        Ok(self.tls_client.insert(client).clone())
+    }
+}
+
 fn unfit(problem: &str) -> Error {
     Error::Tls { subject: "a tls:// address".to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Simulation;
+
+    #[test]
+    fn addresses_without_files_share_one_client_of_their_reactor() {
+        let mut simulation = Simulation::calm();
+        let core = simulation.reactor().core_mut();
+        let mut client = || {
+            let made = core.tls_client(&TlsFiles::default());
+            made.expect("authorities: apt-get install ca-certificates")
+        };
+        assert_eq!(client(), client());
+        let unfit = TlsFiles { client_ca: Some("ca.pem".into()), ..TlsFiles::default() };
+        let error = core.tls_client(&unfit).expect_err("it connects");
+        assert!(error.to_string().contains("client-ca is for those who listen"), "{error}");
+    }
 }

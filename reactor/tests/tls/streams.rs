@@ -263,6 +263,22 @@ fn the_reason_of_a_failed_handshake_reaches_both_protocols_and_the_one_who_conne
 }
 
 #[test]
+fn a_tls_address_trusts_whom_the_system_trusts_and_nobody_else() {
+    let there = Record::new();
+    let mut simulation = Simulation::calm();
+    listen(simulation.reactor(), server(), once(Probe::new(&there)));
+    let failed = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let told = failed.clone();
+    let connecting =
+        simulation.reactor().connect(&*format!("tls://{SERVER}"), |_| Probe::default());
+    connecting.then(move |_, made| *told.borrow_mut() = made.err());
+    soon(&mut simulation, || failed.borrow().is_some());
+    let error = failed.borrow_mut().take().expect("it failed").to_string();
+    assert!(error.starts_with(&format!("cannot connect to tls://{SERVER}: ")), "{error}");
+    assert!(error.contains("not signed by an authority that is trusted"), "{error}");
+}
+
+#[test]
 fn a_peer_that_closes_in_mid_handshake_is_told_so() {
     let there = Record::new();
     let mut simulation = Simulation::calm();
