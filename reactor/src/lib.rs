@@ -71,6 +71,7 @@ mod reconnecting;
 mod repeating;
 mod requests;
 mod resolver;
+mod setters;
 mod shutdown;
 mod signals;
 pub mod simulation;

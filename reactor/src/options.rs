@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::setters::setters;
 #[cfg(feature = "_tls")]
 use crate::tls::{TlsClient, TlsServer};
 
@@ -31,17 +32,6 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Linux cuts it to `net.core.somaxconn`, which is 4096 since 5.4.
 const BACKLOG: u32 = 1024;
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        #[must_use]
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $name;
-            self
-        })*
-    };
-}
 
 /// Marks, limits and timeouts of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What can be set on a datagram socket.
 
 use crate::Address;
+use crate::setters::setters;
 
 /// The longest datagram of UDP is shorter (65,507 bytes over IPv4).
 const RECEIVE_LIMIT: usize = 64 * 1024;
@@ -29,17 +30,6 @@ impl Default for DatagramOptions {
             mode: None,
         }
     }
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        #[must_use]
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $name;
-            self
-        })*
-    };
 }
 
 impl DatagramOptions {
