@@ -1,15 +1,15 @@
 //! The network of a simulation: listeners, byte streams and the events under way between their
-//! ends, all moved by one seeded sequence of chances and one virtual clock.
+//! ends, all moved by one seeded sequence of chances and one virtual clock. What a reactor holds of
+//! it is in `port`.
 //!
 //! It keeps the kernel's manners where the reactor relies on them: edges are told once, a short
 //! receive means drained, a full buffer takes a part, a close with unread input resets. It plays
 //! with what the kernel leaves open: when things arrive, and where the stream is cut. Cuts are
 //! chosen by position, never by content.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -17,12 +17,15 @@ use std::rc::Rc;
 use bytes::{Buf, BytesMut};
 
 use super::datagrams::{Datagrams, Travelling};
-use crate::address::{Address, UnixAddress};
+use crate::address::Address;
 use crate::clock::Nanos;
 use crate::identity::Source;
 use crate::network::Readiness;
-use crate::options::ListenOptions;
 use crate::random::Seeded;
+
+mod port;
+
+pub(crate) use port::{Listening, Port, Stream};
 
 /// The first port that is given to those who ask for port 0.
 const FIRST_FREE_PORT: u16 = 49152;
@@ -520,238 +523,5 @@ impl End {
             reset_on_close: false,
             closed: false,
         }
-    }
-}
-
-/// One reactor's access to the network.
-#[derive(Clone)]
-pub(crate) struct Port {
-    net: Rc<RefCell<Net>>,
-    number: usize,
-}
-
-impl Port {
-    pub(crate) fn new(net: &Rc<RefCell<Net>>) -> Self {
-        let mut inner = net.borrow_mut();
-        inner.edges.push(BTreeMap::new());
-        inner.descriptors.push((0, usize::MAX));
-        Self { net: net.clone(), number: inner.edges.len() - 1 }
-    }
-
-    pub(crate) fn net(&self) -> &Rc<RefCell<Net>> {
-        &self.net
-    }
-
-    pub(crate) fn number(&self) -> usize {
-        self.number
-    }
-
-    /// The edges that are there, in an order of the seed's choosing.
-    pub(crate) fn poll(&mut self, ready: &mut Vec<Readiness>) {
-        let mut net = self.net.borrow_mut();
-        let edges = std::mem::take(&mut net.edges[self.number]);
-        let first = ready.len();
-        ready.extend(edges.into_values());
-        net.chance.shuffle(&mut ready[first..]);
-    }
-
-    pub(crate) fn listen(
-        &mut self,
-        address: &Address,
-        options: &ListenOptions,
-        source: Source,
-    ) -> io::Result<Listening> {
-        let mut net = self.net.borrow_mut();
-        let mut local = address.clone();
-        if let Address::Tcp(local) = &mut local
-            && local.port() == 0
-        {
-            while local.port() == 0 || net.listeners.contains_key(&Address::Tcp(*local)) {
-                local.set_port(net.free_port());
-            }
-        }
-        if net.listeners.contains_key(&local) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        net.take_descriptor(self.number)?;
-        let backlog = options.backlog.max(1) as usize;
-        let queue = Queue { port: self.number, source, waiting: VecDeque::new(), backlog };
-        net.listeners.insert(local.clone(), queue);
-        Ok(Listening { net: self.net.clone(), local })
-    }
-
-    pub(crate) fn connect(
-        &mut self,
-        address: &Address,
-        bind: Option<SocketAddr>,
-        source: Source,
-    ) -> io::Result<Stream> {
-        let mut net = self.net.borrow_mut();
-        net.take_descriptor(self.number)?;
-        let local = match address {
-            Address::Unix(_) => Address::Unix(UnixAddress::unnamed()),
-            _ => {
-                let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-                let mut local = bind.unwrap_or(loopback);
-                if local.port() == 0 {
-                    local.set_port(net.free_port());
-                }
-                local.into()
-            }
-        };
-        let end = End::new(self.number, local, address.clone());
-        let end = net.insert(End { source: Some(source), ..end });
-        let at = net.clock.get() + net.delay();
-        net.later(at, Event::Request { end });
-        Ok(Stream { net: self.net.clone(), end })
-    }
-}
-
-impl fmt::Debug for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Port({})", self.number)
-    }
-}
-
-/// One end of a stream, as a socket.
-pub(crate) struct Stream {
-    net: Rc<RefCell<Net>>,
-    end: usize,
-}
-
-impl Stream {
-    pub(crate) fn recv(&mut self, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
-        self.net.borrow_mut().recv(self.end, buffer, limit)
-    }
-
-    pub(crate) fn peek(&mut self, data: &mut [u8]) -> io::Result<usize> {
-        self.net.borrow_mut().peek(self.end, data)
-    }
-
-    pub(crate) fn send(&mut self, segments: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.net.borrow_mut().send(self.end, segments)
-    }
-
-    pub(crate) fn shutdown_write(&mut self) {
-        self.net.borrow_mut().shutdown_write(self.end);
-    }
-
-    pub(crate) fn reset_on_close(&mut self) {
-        self.net.borrow_mut().end(self.end).reset_on_close = true;
-    }
-
-    pub(crate) fn take_error(&mut self) -> Option<io::Error> {
-        let mut net = self.net.borrow_mut();
-        let end = net.end(self.end);
-        match end.failure {
-            None | Some(io::ErrorKind::NotConnected) => None,
-            Some(kind) => {
-                end.failure = Some(io::ErrorKind::NotConnected);
-                Some(kind.into())
-            }
-        }
-    }
-
-    pub(crate) fn local(&self) -> Address {
-        self.net.borrow().ends[&self.end].local.clone()
-    }
-
-    pub(crate) fn peer(&self) -> io::Result<Address> {
-        let end = &self.net.borrow().ends[&self.end];
-        if end.connected { Ok(end.peer.clone()) } else { Err(io::ErrorKind::NotConnected.into()) }
-    }
-
-    pub(crate) fn register(&mut self, source: Source) {
-        let mut net = self.net.borrow_mut();
-        let end = net.end(self.end);
-        let port = end.port;
-        let earlier = end.source.replace(source);
-        if let Some(earlier) = earlier {
-            net.edges[port].remove(&earlier);
-        }
-        net.edge_of_state(self.end);
-    }
-
-    /// A stream of the test's own, which no reactor watches.
-    pub(crate) fn bare(port: &mut Port, address: &Address) -> io::Result<Self> {
-        let stream = port.connect(address, None, Source::Waker)?;
-        port.net.borrow_mut().end(stream.end).source = None;
-        Ok(stream)
-    }
-
-    /// Whether the request is still under way; a refused one is not.
-    pub(crate) fn is_connecting(&self) -> bool {
-        let end = &self.net.borrow().ends[&self.end];
-        !end.connected && end.failure.is_none()
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.net.borrow_mut().close(self.end);
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stream({})", self.end)
-    }
-}
-
-/// A listening socket.
-pub(crate) struct Listening {
-    net: Rc<RefCell<Net>>,
-    local: Address,
-}
-
-impl Listening {
-    pub(crate) fn local(&self) -> Address {
-        self.local.clone()
-    }
-
-    pub(crate) fn accept(&mut self) -> io::Result<(Stream, Address)> {
-        let mut net = self.net.borrow_mut();
-        let nobody = || io::Error::from(io::ErrorKind::WouldBlock);
-        let queue = net.listeners.get(&self.local).filter(|queue| !queue.waiting.is_empty());
-        let port = queue.ok_or_else(nobody)?.port;
-        net.take_descriptor(port)?;
-        let queue = net.listeners.get_mut(&self.local);
-        let first = queue.and_then(|queue| queue.waiting.pop_front());
-        let (end, peer) = first.ok_or_else(nobody)?;
-        Ok((Stream { net: self.net.clone(), end }, peer))
-    }
-
-    /// Takes the first in the queue and closes it, as a reserve descriptor allows.
-    pub(crate) fn shed(&mut self) -> bool {
-        let mut net = self.net.borrow_mut();
-        let waiting = net
-            .listeners
-            .get_mut(&self.local)
-            .and_then(|queue| queue.waiting.pop_front().map(|(end, _)| (queue.port, end)));
-        if let Some((port, end)) = waiting {
-            net.descriptors[port].0 += 1;
-            net.close(end);
-        }
-        waiting.is_some()
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        let mut net = self.net.borrow_mut();
-        let Some(queue) = net.listeners.remove(&self.local) else { return };
-        net.edges[queue.port].remove(&queue.source);
-        net.descriptors[queue.port].0 -= 1;
-        for (end, _) in queue.waiting {
-            net.end(end).reset_on_close = true;
-            net.descriptors[queue.port].0 += 1;
-            net.close(end);
-        }
-    }
-}
-
-impl fmt::Debug for Listening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listening({})", self.local)
     }
 }
