@@ -178,20 +178,8 @@ impl Story {
         let mut client = Client::connect(server.address()).expect("it listens");
         self.next_connection += 1;
         let connection = self.next_connection;
-        for (queue, place) in QUEUES.iter().enumerate() {
-            let count = client.declare(place, true).expect("the queue is there");
-            client.consume(place, 0).expect("it is alive");
-            let (mut found, mut last) = (Vec::new(), 0);
-            for _ in 0..count {
-                let told = client.read().expect("as many as it counted");
-                let Told::Delivered { tag, redelivered, body } = told else {
-                    panic!("expected a delivery")
-                };
-                found.push(Delivery { connection, queue, name: name(&body), redelivered });
-                last = tag;
-            }
-            assert_eq!(client.cancel(place).expect("it is alive"), 0, "{place}: more than {count}");
-            self.record.inspected(queue, &found);
+        for queue in 0..QUEUES.len() {
+            let last = self.record.inspect(&mut client, connection, queue);
             if empty && last > 0 {
                 client.ack(last, true).expect("it is alive");
             }

@@ -14,6 +14,7 @@ mod client;
 mod damage;
 mod ends;
 mod full_disk;
+mod inspection;
 mod problems;
 mod record;
 mod story;

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
-use crate::client::{Client, Told};
+use crate::client::Client;
 use crate::ends::{End, begun};
-use crate::record::{Counts, Delivery, Log, QUEUES, Record, name};
+use crate::record::{Counts, Log, QUEUES, Record, name};
 use crate::support::{Server, scratch};
 use crate::workers::{BOTH, Consumer, Counter, MARKS, Publisher, TARGETS, mark};
 use crate::{run, said, start};
@@ -194,24 +194,8 @@ impl Story {
         client.purge(MARKS).expect("it is there");
         let connection = self.next_connection;
         self.next_connection += 1;
-        for (queue, place) in QUEUES.iter().enumerate() {
-            let count = client.declare(place, true).expect("the queue is there");
-            client.consume(place, 0).expect("it is alive");
-            let (mut found, mut last) = (Vec::new(), 0);
-            for _ in 0..count {
-                let told = client.read().expect("as many as it counted");
-                let Told::Delivered { tag, redelivered, body } = told else {
-                    panic!("expected a delivery")
-                };
-                found.push(Delivery { connection, queue, name: name(&body), redelivered });
-                last = tag;
-            }
-            if client.cancel(place).expect("it is alive") > 0 {
-                self.record
-                    .problems
-                    .add(format_args!("{place}: there is more than it counted, {count}"));
-            }
-            self.record.inspected(queue, &found);
+        for queue in 0..QUEUES.len() {
+            let last = self.record.inspect(&mut client, connection, queue);
             if empty {
                 if last > 0 {
                     client.ack(last, true).expect("it is alive");
