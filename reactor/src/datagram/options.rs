@@ -39,7 +39,8 @@ impl DatagramOptions {
         /// [`datagram_oversized`](crate::DatagramProtocol::datagram_oversized).
         receive_limit: usize;
         /// The most bytes that wait to be sent (1 MiB); each datagram counts as 64 at least.
-        /// What is sent beyond that, while something waits, is dropped, see [`Posted::Dropped`](crate::Posted::Dropped).
+        /// What is sent beyond that, while something waits, is dropped, see
+        /// [`Posted::Dropped`](crate::Posted::Dropped).
         queue_limit: usize;
         /// Whether it may send to broadcast addresses (`SO_BROADCAST`, false).
         broadcast: bool;
