@@ -70,6 +70,11 @@ impl Server {
                 server.started_in = began.elapsed();
                 Ok(server)
             }
+            Some(("bound", port)) => {
+                server.port = port.parse().map_err(io::Error::other)?;
+                server.started_in = began.elapsed();
+                Ok(server)
+            }
             Some(("absent", why)) => Err(Missing::Absent(why.to_owned())),
             _ => Err(Missing::Failed(io::Error::other(format!("{name} did not start: {line:?}")))),
         }

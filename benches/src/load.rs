@@ -4,6 +4,8 @@
 //! It is a closed loop: the next request goes out when an answer has come. So throughput and
 //! latency are two views of one figure; the server's processor time is the one to compare.
 
+mod datagrams;
+
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
@@ -20,6 +22,8 @@ pub(crate) enum Dialogue {
     Echo { size: usize },
     /// The same, over TLS.
     SecretEcho { size: usize },
+    /// The same, in a datagram of its own.
+    Datagrams { size: usize },
     /// `GET /plaintext`, and a 200 with a body.
     Http,
 }
@@ -47,6 +51,9 @@ pub(crate) struct Outcome {
 
 /// Warms up, then measures. `at_edge` is called when the measured time begins and ends.
 pub(crate) fn drive(load: &Load, mut at_edge: impl FnMut()) -> io::Result<Outcome> {
+    if let Dialogue::Datagrams { size } = load.dialogue {
+        return datagrams::drive(load, size, at_edge);
+    }
     let epoll = Epoll::new()?;
     let mut clients = Vec::with_capacity(load.connections);
     for i in 0..load.connections {
@@ -111,7 +118,7 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
     let request = request(dialogue, number);
     let mut session = match dialogue {
         Dialogue::SecretEcho { .. } => Some(Session::new()?),
-        Dialogue::Echo { .. } | Dialogue::Http => None,
+        Dialogue::Echo { .. } | Dialogue::Datagrams { .. } | Dialogue::Http => None,
     };
     match &mut session {
         Some(session) => session.over(&mut stream).write_all(&request)?,
@@ -121,7 +128,9 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
     let mut chunk = [0; 4096];
     loop {
         let whole = match dialogue {
-            Dialogue::Echo { size } | Dialogue::SecretEcho { size } => answer.len() >= size,
+            Dialogue::Echo { size }
+            | Dialogue::SecretEcho { size }
+            | Dialogue::Datagrams { size } => answer.len() >= size,
             Dialogue::Http => answer.ends_with(BODY),
         };
         if whole {
@@ -137,7 +146,9 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
         }
     }
     let right = match dialogue {
-        Dialogue::Echo { .. } | Dialogue::SecretEcho { .. } => answer == request,
+        Dialogue::Echo { .. } | Dialogue::SecretEcho { .. } | Dialogue::Datagrams { .. } => {
+            answer == request
+        }
         Dialogue::Http => answer.starts_with(STATUS) && has_date(&answer),
     };
     if right { Ok(Opened { stream, session, answer }) } else { Err(wrong(&answer)) }
@@ -146,7 +157,7 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
 fn request(dialogue: Dialogue, number: usize) -> Vec<u8> {
     match dialogue {
         // Each connection says something of its own, so that mixing them up is noticed.
-        Dialogue::Echo { size } | Dialogue::SecretEcho { size } => {
+        Dialogue::Echo { size } | Dialogue::SecretEcho { size } | Dialogue::Datagrams { size } => {
             (0..size).map(|i| b'!' + ((i + number) % 90) as u8).collect()
         }
         Dialogue::Http => REQUEST.to_vec(),

@@ -2,6 +2,7 @@
 //! the results as ratios. See README.md for how to read them.
 
 mod amqp;
+mod batch;
 mod child;
 mod figures;
 mod histogram;
@@ -24,6 +25,9 @@ use std::process::ExitCode;
 use load::Dialogue;
 use serde_json::json;
 use settings::{Settings, Suite, USAGE};
+use throughput::Kind;
+
+const CONNECTIONS: usize = 64;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
@@ -77,6 +81,19 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 let dialogue = Dialogue::SecretEcho { size: 64 };
                 ("tls", busy("echo over TLS, 64 bytes", servers::TLS, dialogue, settings)?)
             }
+            Suite::Udp => {
+                let dialogue = Dialogue::Datagrams { size: 64 };
+                let title = "echo of datagrams, 64 bytes";
+                let mut results = Vec::new();
+                // Few enough in flight for the buffer of the server's one socket.
+                for (sockets, depth) in [(64, 1), (8, 16)] {
+                    let load = Kind { dialogue, connections: sockets, depth };
+                    let result = throughput::measure(title, servers::UDP, load, settings)?;
+                    result.print();
+                    results.push(json!(result));
+                }
+                ("udp", results.into())
+            }
             Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
             Suite::Amqp => {
                 let amqp = amqp::measure(settings, descriptors)?;
@@ -121,7 +138,8 @@ fn busy(
 ) -> io::Result<serde_json::Value> {
     let mut results = Vec::new();
     for depth in [1, 16] {
-        let result = throughput::measure(title, contenders, dialogue, depth, settings)?;
+        let load = Kind { dialogue, connections: CONNECTIONS, depth };
+        let result = throughput::measure(title, contenders, load, settings)?;
         result.print();
         results.push(json!(result));
     }

@@ -16,6 +16,9 @@ mod http_ropewalk;
 mod raw;
 mod tls_ropewalk;
 mod tls_tokio;
+mod udp_epoll;
+mod udp_ropewalk;
+mod udp_tokio;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -51,6 +54,17 @@ pub(crate) const TLS: &[Contender] = &[
 ];
 
 /// The first one is what the others are compared with.
+pub(crate) const UDP: &[Contender] = &[
+    Contender {
+        name: "udp-epoll",
+        what: "a bare loop of recvmmsg and sendmmsg: the limit",
+        run: udp_epoll::run,
+    },
+    Contender { name: "udp-ropewalk", what: "Ropewalk", run: udp_ropewalk::run },
+    Contender { name: "udp-tokio", what: "tokio, current_thread", run: udp_tokio::run },
+];
+
+/// The first one is what the others are compared with.
 pub(crate) const HTTP: &[Contender] = &[
     Contender {
         name: "http-epoll",
@@ -83,7 +97,7 @@ pub(crate) const AMQP_DURABLE: &[Contender] = &[Contender {
 
 /// Serves until killed.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    let mut all = ECHO.iter().chain(TLS).chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
+    let mut all = ECHO.iter().chain(TLS).chain(UDP).chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
     match all.find(|contender| contender.name == name) {
         Some(contender) => (contender.run)(),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),
@@ -93,6 +107,12 @@ pub(crate) fn serve(name: &str) -> io::Result<()> {
 /// Tells the parent where we listen.
 fn announce(port: u16) {
     println!("listening {port}");
+    let _ = io::stdout().flush();
+}
+
+/// Tells the parent where we take datagrams: there is nothing to connect to.
+fn announce_datagrams(port: u16) {
+    println!("bound {port}");
     let _ = io::stdout().flush();
 }
 

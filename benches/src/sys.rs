@@ -1,5 +1,5 @@
 //! The few system calls that std does not wrap, made safe: all of the crate's `unsafe`, but
-//! for the tracer's.
+//! for the tracer's and that of datagrams in batches.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

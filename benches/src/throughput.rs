@@ -13,7 +13,14 @@ use crate::servers::Contender;
 use crate::settings::Settings;
 use crate::trace::{Tracer, per_request};
 
-const CONNECTIONS: usize = 64;
+/// What kind of load.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) dialogue: Dialogue,
+    pub(crate) connections: usize,
+    /// In flight on each connection.
+    pub(crate) depth: usize,
+}
 
 /// All runs of all servers under one kind of load.
 #[derive(Serialize)]
@@ -49,8 +56,7 @@ struct Run {
 pub(crate) fn measure(
     title: &str,
     contenders: &[Contender],
-    dialogue: Dialogue,
-    depth: usize,
+    Kind { dialogue, connections, depth }: Kind,
     settings: &Settings,
 ) -> io::Result<Throughput> {
     let taking_part = contenders.iter().enumerate().filter(|(i, c)| settings.wants(*i, c.name));
@@ -65,7 +71,7 @@ pub(crate) fn measure(
         .collect();
     let load = Load {
         port: 0,
-        connections: CONNECTIONS,
+        connections,
         depth,
         dialogue,
         warm_up: settings.warm_up,
@@ -93,7 +99,7 @@ pub(crate) fn measure(
         }
     }
     progress_done();
-    Ok(Throughput { title: title.to_owned(), connections: CONNECTIONS, depth, servers })
+    Ok(Throughput { title: title.to_owned(), connections, depth, servers })
 }
 
 fn named(name: &str, error: io::Error) -> io::Error {

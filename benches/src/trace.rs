@@ -142,6 +142,8 @@ fn name_of(number: i64) -> String {
         (libc::SYS_sendto, "send"),
         (libc::SYS_recvmsg, "recvmsg"),
         (libc::SYS_sendmsg, "sendmsg"),
+        (libc::SYS_recvmmsg, "recvmmsg"),
+        (libc::SYS_sendmmsg, "sendmmsg"),
         #[cfg(target_arch = "x86_64")]
         (libc::SYS_epoll_wait, "epoll_wait"),
         (libc::SYS_epoll_pwait, "epoll_pwait"),
