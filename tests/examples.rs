@@ -126,6 +126,17 @@ fn echo_udp_sends_back_each_datagram() {
 }
 
 #[test]
+fn client_udp_prints_the_answer_or_says_that_there_is_none() {
+    let server = Server::start_with("echo_udp", &["udp://127.0.0.1:0"]);
+    assert_eq!(said(&run("client_udp", &[&server.address, "hello"])), "hello\n");
+    // A socket that hears and says nothing.
+    let deaf = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = format!("udp://{}", deaf.local_addr().expect("it is bound"));
+    let output = run("client_udp", &[&address, "hello"]);
+    assert_eq!((said(&output), &*output.stderr), ("", &b"no answer\n"[..]));
+}
+
+#[test]
 fn a_datagram_socket_that_systemd_passed_is_taken_over() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let bound = socket.local_addr().expect("it is bound");

@@ -1,5 +1,5 @@
-//! TLS with peers of other makes: Python's own, which is OpenSSL, and Twisted. Their programs are in
-//! `tests/python/tls`; ours are the examples. What curl and `openssl s_client` say is in
+//! TLS with Python's own, which is OpenSSL. Its programs are in `tests/python/tls`; ours are the
+//! examples. Twisted has `tests/twisted.rs`, and what curl and `openssl s_client` say is in
 //! `tests/debian/run`.
 
 mod support;
@@ -140,31 +140,4 @@ fn pythons_server_is_understood_with_each_version_and_each_end() {
             assert_eq!((said(&output), &*complaint), expected, "{version}");
         }
     }
-}
-
-#[test]
-fn twisteds_clients_are_served() {
-    let files = Files::new();
-    let arguments = ["127.0.0.1:0", &files.certificate, &files.key];
-    let server = Listening::start(example("tls_echo").args(arguments));
-    let output = run(script("twisted_echo_client.py").args([&server.port, &files.certificate]));
-    assert_eq!(said(&output), "heard hello, world\nlost ConnectionDone\n");
-
-    let server = Listening::start(example("starttls_server").args(arguments));
-    let output = run(script("twisted_starttls_client.py").args([&server.port, &files.certificate]));
-    let expected = "open plain text\nopen READY\nsecret secure text\nlost ConnectionDone\n";
-    assert_eq!(said(&output), expected);
-}
-
-#[test]
-fn twisteds_server_is_understood_when_it_turns_to_tls() {
-    let files = Files::new();
-    let arguments = [&files.certificate, &files.key];
-    let server = Listening::start(script("twisted_starttls_server.py").args(arguments));
-    let address = format!("127.0.0.1:{}", server.port);
-    let output = run(example("starttls_client").args([&address, &files.certificate]));
-    let expected = "heard in the open: in the open\nheard in the open: READY\n\
-                    heard in secret: in secret\n";
-    assert_eq!(said(&output), expected);
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
