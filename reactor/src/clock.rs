@@ -17,6 +17,14 @@ pub(crate) fn nanos(duration: Duration) -> Nanos {
 /// Where a simulation's wall clock begins: 2020-01-01T00:00:00Z, in seconds since 1970.
 const SIMULATED_EPOCH: u64 = 1_577_836_800;
 
+/// The system's own monotonic clock, as other programs read it too: for telling them a time, never
+/// for measuring one.
+pub(crate) fn of_the_system() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanoseconds)
+}
+
 #[derive(Debug)]
 pub(crate) struct Clock {
     began: Instant,

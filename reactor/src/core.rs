@@ -34,7 +34,7 @@ use crate::protocol::{AnyFactory, Protocol, Reason};
 use crate::random::Random;
 use crate::resolver::Resolver;
 use crate::shutdown::Shutdown;
-use crate::signals::StopSignals;
+use crate::signals::Signals;
 use crate::socket::Stream;
 use crate::tasks::Tasks;
 use crate::threads::Pool;
@@ -120,7 +120,7 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     pub(crate) outputs: OutputPool,
     pub(crate) shutdown: Shutdown,
-    pub(crate) signals: Option<StopSignals>,
+    pub(crate) signals: Signals,
 
     /// Connections to read from although no new edge will tell.
     pub(crate) ready: Vec<ConnectionId>,
@@ -161,6 +161,7 @@ impl Core {
             || self.ports.is_busy()
             || self.tasks.has_ready()
             || self.shared.has_calls()
+            || self.signals.has_arrived()
             || self.shutdown.is_due()
     }
 

@@ -79,6 +79,13 @@ pub enum Error {
     Stopped,
     /// `turn` or `run` was called from inside a callback.
     Nested,
+    /// A service cannot be added or started.
+    Service {
+        /// Its name.
+        name: String,
+        /// Why: what its start said, or [`Error::TimedOut`].
+        source: BoxError,
+    },
     /// An error of the caller's own, passed through a [`Deferred`](crate::Deferred).
     Other(BoxError),
 }
@@ -115,6 +122,7 @@ impl fmt::Display for Error {
             Self::PoolFull => f.write_str("the thread pool's queue is full"),
             Self::Stopped => f.write_str("the reactor has stopped"),
             Self::Nested => f.write_str("the reactor was asked to turn from inside a callback"),
+            Self::Service { name, source } => write!(f, "service {name}: {source}"),
             Self::Other(error) => write!(f, "{error}"),
         }
     }
@@ -127,7 +135,9 @@ impl std::error::Error for Error {
             | Self::Listen { source, .. }
             | Self::Connect { source, .. }
             | Self::Resolve { source, .. } => Some(source),
-            Self::Handshake { source: error, .. } | Self::Other(error) => Some(&**error),
+            Self::Handshake { source: error, .. }
+            | Self::Service { source: error, .. }
+            | Self::Other(error) => Some(&**error),
             _ => None,
         }
     }

@@ -25,6 +25,7 @@ use crate::panics::isolate;
 use crate::protocol::Protocol;
 use crate::random::Random;
 use crate::shutdown::Shutdown;
+use crate::signals::Signals;
 use crate::tasks::Tasks;
 use crate::threads::Pool;
 use crate::timer::Timers;
@@ -97,7 +98,7 @@ impl Reactor {
                 pool: Pool::new(options.threads, options.queued_jobs, shared.clone()),
                 outputs: OutputPool::default(),
                 shutdown: Shutdown::default(),
-                signals: None,
+                signals: Signals::default(),
                 ready: Vec::new(),
                 handshakes: VecDeque::new(),
                 accepting: Vec::new(),
@@ -261,9 +262,10 @@ impl Reactor {
         }
     }
 
-    /// Step 4: calls from other threads, then what deferreds and futures asked for. What these
-    /// ask for in turn waits for the next turn, so they cannot starve the others.
+    /// Step 4: signals, calls from other threads, then what deferreds and futures asked for. What
+    /// these ask for in turn waits for the next turn, so they cannot starve the others.
     fn make_calls(&mut self) {
+        self.hear_signals();
         let (calls, woken) = self.core.shared.take();
         self.core.tasks.woken(woken);
         for call in calls {
@@ -337,6 +339,8 @@ impl Drop for Reactor {
         // Whatever is left may own this reactor's own queues: a cycle, unless it is cut here.
         let calls = self.core.local.take();
         let _ = isolate(|| drop(calls));
+        let handlers = std::mem::take(&mut self.core.signals);
+        let _ = isolate(|| drop(handlers));
         let calls = self.core.shared.close();
         let _ = isolate(|| drop(calls));
         for promise in self.core.pool.take_waiting() {

@@ -249,14 +249,6 @@ impl Reactor {
         self.core.shutdown.request_now();
     }
 
-    /// Lets SIGINT and SIGTERM stop this reactor in order; a second one stops it at once.
-    ///
-    /// # Errors
-    /// [`Error::System`] when the handlers cannot be installed, and in a simulation.
-    pub fn stop_on_signals(&mut self) -> Result<(), Error> {
-        self.core.stop_on_signals()
-    }
-
     /// Between turns the clock stands where the last turn left it, maybe long ago: a deadline that
     /// is counted from there would have passed at once.
     pub(crate) fn refresh_clock(&self) {

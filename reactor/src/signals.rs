@@ -1,42 +1,214 @@
-//! SIGINT and SIGTERM as events of the loop: the first stops in order, a second one at once.
+//! Signals as events of the loop: handlers of the program's own, and SIGINT and SIGTERM, of which
+//! the first stops in order and a second one at once.
+//!
+//! The system's handler only takes a note. What a signal means is done in a turn, between
+//! callbacks, like everything else.
 
+use std::fmt;
 use std::io;
 
-use log::info;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
+use log::{error, info};
+use signal_hook::consts;
+use signal_hook_mio::v1_0::Signals as Hook;
 
 use crate::core::Core;
-use crate::{Error, LOG};
+use crate::network::Network;
+use crate::panics::isolate;
+use crate::{Error, LOG, Reactor};
 
-pub(crate) struct StopSignals {
-    signals: Signals,
-    seen: bool,
+/// A signal that a program can [hear](Reactor::on_signal).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Signal {
+    /// SIGHUP: read the configuration again, to a server.
+    Hangup,
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: stop.
+    Terminate,
+    /// SIGUSR1, with the meaning that the program gives it.
+    User1,
+    /// SIGUSR2, likewise.
+    User2,
+}
+
+impl Signal {
+    const ALL: [Self; 5] =
+        [Self::Hangup, Self::Interrupt, Self::Terminate, Self::User1, Self::User2];
+
+    fn number(self) -> i32 {
+        match self {
+            Self::Hangup => consts::SIGHUP,
+            Self::Interrupt => consts::SIGINT,
+            Self::Terminate => consts::SIGTERM,
+            Self::User1 => consts::SIGUSR1,
+            Self::User2 => consts::SIGUSR2,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    /// As the system calls it: `SIGHUP`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hangup => "SIGHUP",
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::User1 => "SIGUSR1",
+            Self::User2 => "SIGUSR2",
+        })
+    }
+}
+
+type Call = Box<dyn FnMut(&mut Reactor)>;
+
+/// What a reactor hears, and what it does about it.
+#[derive(Default)]
+pub(crate) struct Signals {
+    /// Made with the first signal that is asked for; a simulation has none.
+    hook: Option<Hook>,
+    /// SIGINT and SIGTERM stop the reactor.
+    stops: bool,
+    /// One of them has come.
+    stopping: bool,
+    /// In the order of asking. `None` while it is called.
+    handlers: Vec<(Signal, Option<Call>)>,
+    /// Came, and has not been heard yet. Each is in here once, as the system has it too.
+    arrived: Vec<Signal>,
+}
+
+impl Signals {
+    /// Lets the system tell of a signal.
+    fn register(&mut self, signal: Signal, network: &mut Network) -> io::Result<()> {
+        if network.simulated().is_some() {
+            return Ok(()); // the simulation delivers them
+        }
+        match &self.hook {
+            Some(hook) => hook.add_signal(signal.number()), // once is as good as twice
+            None => {
+                let mut hook = Hook::new([signal.number()])?;
+                network.register_signals(&mut hook)?;
+                self.hook = Some(hook);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a note of a signal that somebody may want to hear.
+    fn arrive(&mut self, signal: Signal) {
+        if !self.arrived.contains(&signal) {
+            self.arrived.push(signal);
+        }
+    }
+
+    fn stops_on(&self, signal: Signal) -> bool {
+        self.stops && matches!(signal, Signal::Interrupt | Signal::Terminate)
+    }
+
+    /// Whether one waits to be heard.
+    pub(crate) fn has_arrived(&self) -> bool {
+        !self.arrived.is_empty()
+    }
 }
 
 impl Core {
-    pub(crate) fn stop_on_signals(&mut self) -> Result<(), Error> {
-        if self.signals.is_some() {
-            return Ok(());
+    /// The system has taken notes: they are fetched, and heard in the turn's step for calls.
+    pub(crate) fn signals_moved(&mut self) {
+        let Some(hook) = &mut self.signals.hook else { return };
+        let came: Vec<_> = hook.pending().collect();
+        for signal in Signal::ALL.into_iter().filter(|signal| came.contains(&signal.number())) {
+            self.signals.arrive(signal);
         }
-        let register = || -> io::Result<Signals> { Signals::new([SIGINT, SIGTERM]) };
-        let mut signals = register().map_err(Error::System)?;
-        self.network.register_signals(&mut signals).map_err(Error::System)?;
-        self.signals = Some(StopSignals { signals, seen: false });
+    }
+
+    /// As if the system had sent the signal. One that nobody has asked for is lost: a simulated
+    /// program does not die of it.
+    pub(crate) fn simulate_signal(&mut self, signal: Signal) {
+        let signals = &mut self.signals;
+        if signals.stops_on(signal) || signals.handlers.iter().any(|(heard, _)| *heard == signal) {
+            signals.arrive(signal);
+        }
+    }
+}
+
+impl Reactor {
+    /// Calls `call` each time this signal has come, from the loop and inside no other callback.
+    /// Signals of a kind that come while one of it waits to be heard are one, as the system has it.
+    /// Several handlers of a signal are called in the order in which they were set. For SIGINT and
+    /// SIGTERM they are called besides what [`stop_on_signals`](Self::stop_on_signals) does.
+    ///
+    /// Each reactor of a process hears it. What the signal did before (SIGHUP ends a program), it
+    /// does no more, even once the reactor has gone. A panic in `call` is logged, and the handler stays.
+    ///
+    /// ```
+    /// use ropewalk_reactor::{Signal, Simulation};
+    ///
+    /// # fn main() -> ropewalk_reactor::Result {
+    /// let mut simulation = Simulation::new(1);
+    /// simulation.reactor().on_signal(Signal::Hangup, |reactor| reactor.stop())?;
+    /// simulation.signal(0, Signal::Hangup);
+    /// simulation.settle();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::System`] when the handler cannot be installed.
+    pub fn on_signal(
+        &mut self,
+        signal: Signal,
+        call: impl FnMut(&mut Reactor) + 'static,
+    ) -> Result<(), Error> {
+        let core = self.core_mut();
+        core.signals.register(signal, &mut core.network).map_err(Error::System)?;
+        core.signals.handlers.push((signal, Some(Box::new(call))));
         Ok(())
     }
 
-    pub(crate) fn signals_moved(&mut self) {
-        let Some(StopSignals { signals, seen }) = &mut self.signals else { return };
-        for signal in signals.pending() {
-            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-            if std::mem::replace(seen, true) {
-                info!(target: LOG, "{name} again: stopping at once");
-                self.shutdown.request_now();
-            } else {
-                info!(target: LOG, "{name}: stopping; again to stop at once");
-                self.shutdown.request();
+    /// Lets SIGINT and SIGTERM stop this reactor in order; a second one stops it at once.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the handlers cannot be installed.
+    pub fn stop_on_signals(&mut self) -> Result<(), Error> {
+        let core = self.core_mut();
+        for signal in [Signal::Interrupt, Signal::Terminate] {
+            core.signals.register(signal, &mut core.network).map_err(Error::System)?;
+        }
+        core.signals.stops = true;
+        Ok(())
+    }
+
+    /// Makes the calls for what has arrived.
+    pub(crate) fn hear_signals(&mut self) {
+        for signal in std::mem::take(&mut self.core_mut().signals.arrived) {
+            self.stop_on(signal);
+            // One that is set by another one hears the next signal.
+            for index in 0..self.core_mut().signals.handlers.len() {
+                let handlers = &mut self.core_mut().signals.handlers;
+                let (heard, call) = &mut handlers[index];
+                if *heard != signal {
+                    continue;
+                }
+                let Some(mut call) = call.take() else { continue };
+                if let Err(message) = isolate(|| call(self)) {
+                    error!(target: LOG, "a handler of {signal} panicked: {message}");
+                }
+                self.core_mut().signals.handlers[index].1 = Some(call); // none is ever removed
             }
+        }
+    }
+
+    fn stop_on(&mut self, signal: Signal) {
+        let core = self.core_mut();
+        if !core.signals.stops_on(signal) {
+            return;
+        }
+        if std::mem::replace(&mut core.signals.stopping, true) {
+            info!(target: LOG, "{signal} again: stopping at once");
+            core.shutdown.request_now();
+        } else {
+            info!(target: LOG, "{signal}: stopping; again to stop at once");
+            core.shutdown.request();
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::endpoint::{Endpoint, Target};
 use crate::network::Network;
 use crate::options::ReactorOptions;
 use crate::random::{Random, Seeded};
-use crate::{Error, Reactor};
+use crate::{Error, Reactor, Signal};
 
 pub(crate) mod datagrams;
 pub(crate) mod network;
@@ -202,6 +202,15 @@ impl Simulation {
     /// If there is none.
     pub fn reactor_at(&mut self, index: usize) -> &mut Reactor {
         &mut self.reactors[index].0
+    }
+
+    /// Sends a signal to the reactor `index`, as kill(1) would to its process; it is heard in its next
+    /// turn. A signal that it has no [handler](Reactor::on_signal) for is lost.
+    ///
+    /// # Panics
+    /// If there is no such reactor.
+    pub fn signal(&mut self, index: usize, signal: Signal) {
+        self.reactors[index].0.core_mut().simulate_signal(signal);
     }
 
     /// Virtual time since the beginning.

@@ -15,7 +15,7 @@ use common::{
     listen, logs, once, pattern, seeds, served, sleep_until, spawn, turn_until, turn_while,
 };
 use ropewalk_reactor::{
-    Address, Deferred, Error, Handle, Reactor, ReactorOptions, Reason, Simulation,
+    Address, Deferred, Error, Handle, Reactor, ReactorOptions, Reason, Signal, Simulation,
 };
 
 /// Remembers what came of a deferred.
@@ -762,4 +762,100 @@ fn several_reactors_live_in_one_process_one_after_another_and_side_by_side() {
     for thread in threads {
         thread.join().expect("it ran");
     }
+}
+
+#[test]
+fn a_signal_is_heard_by_each_of_its_handlers_in_order_and_inside_no_callback() {
+    for seed in seeds(100) {
+        let mut simulation = Simulation::new(seed);
+        let other = simulation.add_reactor();
+        let (heard, busy) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(false)));
+        for name in ["first", "panics", "last"] {
+            let (heard, busy) = (heard.clone(), busy.clone());
+            let hear = move |reactor: &mut Reactor| {
+                assert!(!busy.get(), "inside a callback");
+                heard.borrow_mut().push(name);
+                // It is no turn: what this asks for comes later.
+                let (heard, set) = (heard.clone(), Duration::ZERO);
+                reactor.call_later(set, move |_| heard.borrow_mut().push("timer"));
+                assert_ne!(name, "panics");
+            };
+            simulation.reactor().on_signal(Signal::Hangup, hear).expect("a simulated one");
+        }
+        let told = heard.clone();
+        let usr1 = move |_: &mut Reactor| told.borrow_mut().push("usr1");
+        simulation.reactor().on_signal(Signal::User1, usr1).expect("a simulated one");
+        simulation.signal(other, Signal::Hangup); // has no handler there
+        simulation.signal(0, Signal::User2); // nor this one here
+        for _ in 0..3 {
+            simulation.signal(0, Signal::Hangup); // one, until it is heard
+        }
+        busy.set(true);
+        simulation.signal(0, Signal::User1);
+        busy.set(false);
+        assert!(heard.borrow().is_empty(), "it waits for a turn");
+        simulation.settle();
+        let first = ["first", "panics", "last", "usr1", "timer", "timer", "timer"];
+        assert_eq!(*heard.borrow(), first, "seed {seed}");
+        simulation.signal(0, Signal::Hangup);
+        simulation.settle();
+        assert_eq!(heard.borrow()[7..10], ["first", "panics", "last"], "seed {seed}");
+        simulation.reactor().stop();
+        simulation.settle();
+    }
+}
+
+#[test]
+fn on_the_simulated_network_a_signal_stops_in_order_and_a_second_one_at_once() {
+    for seed in seeds(50) {
+        for second in [false, true] {
+            let mut simulation = Simulation::new(seed);
+            simulation.reactor().stop_on_signals().expect("a simulated one");
+            let (held, deferred) = simulation.reactor().deferred();
+            simulation.reactor().before_shutdown(move |_| deferred);
+            let over = Rc::new(Cell::new(false));
+            let told = over.clone();
+            simulation.reactor().after_shutdown(move |_| told.set(true));
+            simulation.signal(0, Signal::Terminate);
+            simulation.run_for(Duration::from_secs(1));
+            assert!(!over.get(), "seed {seed}: it is held");
+            if second {
+                simulation.signal(0, Signal::Interrupt);
+                simulation.run_for(Duration::from_secs(1));
+                assert!(over.get(), "seed {seed}");
+            }
+            held.succeed(());
+            simulation.settle();
+            assert!(over.get(), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_of_the_system_is_heard_by_every_reactor_that_asked_for_it() {
+    in_its_own_process(
+        "a_signal_of_the_system_is_heard_by_every_reactor_that_asked_for_it",
+        || {
+            let heard = Rc::new(RefCell::new(Vec::new()));
+            let mut reactors = Vec::new();
+            for number in 0..2 {
+                let mut reactor = Reactor::new().expect("a poller");
+                for signal in [Signal::Hangup, Signal::User1, Signal::User2] {
+                    let heard = heard.clone();
+                    let hear = move |_: &mut Reactor| heard.borrow_mut().push((number, signal));
+                    reactor.on_signal(signal, hear).expect("a handler");
+                }
+                reactors.push(reactor);
+            }
+            for (name, signal) in
+                [("HUP", Signal::Hangup), ("USR1", Signal::User1), ("USR2", Signal::User2)]
+            {
+                raise(name);
+                for (number, reactor) in reactors.iter_mut().enumerate() {
+                    turn_until(reactor, |_| heard.borrow().contains(&(number, signal)));
+                }
+            }
+            assert_eq!(heard.borrow().len(), 6, "{heard:?}");
+        },
+    );
 }
