@@ -94,6 +94,7 @@ impl Reactor {
                 resolver: None,
                 timers: Timers::new(),
                 tasks: Tasks::new(shared.clone()),
+                functions: 0,
                 pool: Pool::new(options.threads, options.queued_jobs, shared.clone()),
                 outputs: OutputPool::default(),
                 shutdown: Shutdown::default(),
@@ -274,9 +275,10 @@ impl Reactor {
         }
     }
 
-    /// Step 5: futures whose waker was called.
+    /// Step 5: futures whose waker was called, then what they asked of their connections.
     fn run_tasks(&mut self) {
         self.core.tasks.run();
+        self.serve_streams();
     }
 
     /// Step 8: drops users' values that were let go inside callbacks.
@@ -337,6 +339,7 @@ impl Drop for Reactor {
         // Whatever is left may own this reactor's own queues: a cycle, unless it is cut here.
         let calls = self.core.local.take();
         let _ = isolate(|| drop(calls));
+        drop(self.core.local.take_asking());
         let calls = self.core.shared.close();
         let _ = isolate(|| drop(calls));
         for promise in self.core.pool.take_waiting() {
