@@ -117,6 +117,8 @@ pub(crate) struct Core {
     pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) timers: Timers<Alarm>,
     pub(crate) tasks: Tasks,
+    /// Functions behind connections that have not ended; a stop waits for them.
+    pub(crate) functions: usize,
     pub(crate) pool: Pool,
     pub(crate) outputs: OutputPool,
     pub(crate) shutdown: Shutdown,

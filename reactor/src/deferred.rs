@@ -211,6 +211,13 @@ impl<T: 'static> Deferred<T> {
         cancel(&self.slot, Error::Cancelled);
     }
 
+    /// Makes dropping it enough to [`cancel`](Self::cancel) it, whatever it would let go on else.
+    /// (`then` and `forget` do not drop it.)
+    pub fn cancel_on_drop(self) -> Self {
+        self.slot.borrow_mut().cancel_on_drop = true;
+        self
+    }
+
     /// Fails with [`Error::TimedOut`], and cancels, if there is no result within `limit`.
     pub fn timeout(self, limit: Duration) -> Self {
         let slot = Rc::downgrade(&self.slot);

@@ -73,6 +73,15 @@ pub enum Error {
     Abandoned,
     /// What was run panicked, with this message.
     Panicked(String),
+    /// Of several things of which one had to succeed, all failed, each in its way.
+    AllFailed(Vec<Error>),
+    /// The connection was lost, for this reason, and what was asked of it will not come.
+    /// [`AsyncWriter::reason`](crate::AsyncWriter::reason) has the reason itself.
+    Lost(String),
+    /// The peer closed in the middle of what was being read.
+    CutOff,
+    /// What was being read is longer than this limit in bytes.
+    TooLong(usize),
     /// The thread pool's queue is full: try again later, or do less.
     PoolFull,
     /// The reactor is stopping, or has stopped.
@@ -119,6 +128,15 @@ impl fmt::Display for Error {
             Self::Cancelled => f.write_str("cancelled"),
             Self::Abandoned => f.write_str("abandoned: its promise was dropped"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::AllFailed(errors) => {
+                f.write_str("all failed")?;
+                errors.iter().enumerate().try_for_each(|(index, error)| {
+                    write!(f, "{}{error}", if index == 0 { ": " } else { "; " })
+                })
+            }
+            Self::Lost(reason) => write!(f, "the connection was lost: {reason}"),
+            Self::CutOff => f.write_str("the peer closed in the middle of a message"),
+            Self::TooLong(limit) => write!(f, "more than {limit} bytes made no whole message"),
             Self::PoolFull => f.write_str("the thread pool's queue is full"),
             Self::Stopped => f.write_str("the reactor has stopped"),
             Self::Nested => f.write_str("the reactor was asked to turn from inside a callback"),

@@ -37,9 +37,11 @@ compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
 
 mod address;
 mod arrival;
+mod async_stream;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;
+mod children;
 mod clock;
 mod connection;
 mod connector;
@@ -50,6 +52,7 @@ mod endpoint;
 mod error;
 mod filter;
 mod filtering;
+mod gather;
 mod handle;
 mod identity;
 mod inherited;
@@ -91,12 +94,15 @@ mod unix;
 mod writing;
 
 pub use address::{Address, UnixAddress};
+pub use async_stream::protocol::{AsyncFactory, AsyncProtocol, async_protocol};
+pub use async_stream::{AsyncStream, AsyncWriter};
 pub use datagram::{
     DatagramId, DatagramOptions, DatagramProtocol, DatagramTransport, Interface, Posted,
 };
 pub use deferred::{Deferred, Promise};
 pub use endpoint::{Endpoint, IntoEndpoint, Passed, Target, TlsFiles};
 pub use error::{BoxError, Error, Result};
+pub use gather::{Either, both, either, first_of, gather, gather_all, race};
 pub use handle::Handle;
 pub use identity::{ConnectionId, ListenerId};
 pub use local::Local;

@@ -7,7 +7,9 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::async_stream::shared::Shared;
 use crate::deferred::{self, Deferred, Promise};
+use crate::gather::{Either, either};
 use crate::{Error, Reactor};
 
 pub(crate) type LocalCall = Box<dyn FnOnce(&mut Reactor)>;
@@ -22,6 +24,8 @@ pub struct Local {
 #[derive(Default)]
 struct Queue {
     calls: RefCell<VecDeque<LocalCall>>,
+    /// Connections of which futures have asked something.
+    asking: RefCell<Vec<Rc<Shared>>>,
     /// The reactor has gone: calls are dropped, and deferreds fail.
     closed: Cell<bool>,
 }
@@ -73,6 +77,24 @@ impl Local {
 
     /// Runs a future on the loop; see [`Reactor::spawn`].
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Deferred<T> {
+        self.spawn_with(future, false, |result| result)
+    }
+
+    /// As [`spawn`](Self::spawn), for a future whose error is to be the deferred's own; dropping
+    /// the deferred cancels it.
+    pub(crate) fn spawn_result<T: 'static>(
+        &self,
+        future: impl Future<Output = Result<T, Error>> + 'static,
+    ) -> Deferred<T> {
+        self.spawn_with(future, true, |result| result.and_then(|output| output))
+    }
+
+    fn spawn_with<T: 'static, U: 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+        cancel_on_drop: bool,
+        result: fn(Result<T, Error>) -> Result<U, Error>,
+    ) -> Deferred<U> {
         let (promise, deferred) = self.deferred();
         let task = Rc::new(Cell::new(None));
         let started = task.clone();
@@ -80,10 +102,11 @@ impl Local {
             if promise.is_cancelled() {
                 promise.fail(Error::Cancelled);
             } else {
-                started.set(Some(reactor.core_mut().tasks.start(future, promise)));
+                let ended = move |output| promise.fire(result(output));
+                started.set(Some(reactor.core_mut().tasks.start(future, ended)));
             }
         });
-        deferred.on_cancel(false, move |reactor| {
+        deferred.on_cancel(cancel_on_drop, move |reactor| {
             if let Some(task) = task.take() {
                 reactor.core_mut().stop_task(task);
             }
@@ -91,8 +114,42 @@ impl Local {
         deferred
     }
 
+    /// Waits for `future`, for at most `limit` from now on; then it is dropped, and the error is
+    /// [`Error::TimedOut`]. When both are done, it is the future's output.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], and [`Error::Abandoned`] when the reactor has gone.
+    #[doc(alias = "addTimeout")]
+    pub fn timeout<F: Future>(
+        &self,
+        limit: Duration,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, Error>> + use<F> {
+        let limit = self.sleep(limit);
+        async move {
+            match either(future, limit).await {
+                Either::Left(output) => Ok(output),
+                Either::Right(slept) => Err(slept.err().unwrap_or(Error::TimedOut)),
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.calls.borrow().is_empty()
+        self.queue.calls.borrow().is_empty() && !self.is_anyone_asking()
+    }
+
+    pub(crate) fn is_anyone_asking(&self) -> bool {
+        !self.queue.asking.borrow().is_empty()
+    }
+
+    pub(crate) fn push_asking(&self, shared: Rc<Shared>) {
+        if !self.queue.closed.get() {
+            self.queue.asking.borrow_mut().push(shared);
+        }
+    }
+
+    pub(crate) fn take_asking(&self) -> Vec<Rc<Shared>> {
+        self.queue.asking.take()
     }
 
     /// What is queued now; what these calls queue in turn waits for the next turn.

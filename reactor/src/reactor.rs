@@ -95,6 +95,7 @@ impl Reactor {
                 resolver: None,
                 timers: Timers::new(),
                 tasks: Tasks::new(shared.clone()),
+                functions: 0,
                 pool: Pool::new(options.threads, options.queued_jobs, shared.clone()),
                 outputs: OutputPool::default(),
                 shutdown: Shutdown::default(),
@@ -276,9 +277,10 @@ impl Reactor {
         }
     }
 
-    /// Step 5: futures whose waker was called.
+    /// Step 5: futures whose waker was called, then what they asked of their connections.
     fn run_tasks(&mut self) {
         self.core.tasks.run();
+        self.serve_streams();
     }
 
     /// Step 8: drops users' values that were let go inside callbacks.
@@ -339,6 +341,7 @@ impl Drop for Reactor {
         // Whatever is left may own this reactor's own queues: a cycle, unless it is cut here.
         let calls = self.core.local.take();
         let _ = isolate(|| drop(calls));
+        drop(self.core.local.take_asking());
         let handlers = std::mem::take(&mut self.core.signals);
         let _ = isolate(|| drop(handlers));
         let calls = self.core.shared.close();

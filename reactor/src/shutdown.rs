@@ -148,7 +148,7 @@ impl Reactor {
                     let hurried = now || core.shutdown.timed_out;
                     if core.connections.len() > 0
                         || !core.births.is_empty()
-                        || (core.pool.is_busy() && !hurried)
+                        || ((core.pool.is_busy() || core.functions > 0) && !hurried)
                     {
                         return;
                     }

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use crate::handle::Shared;
 use crate::panics::isolate;
-use crate::{Error, LOG, Promise};
+use crate::{Error, LOG};
 
 /// Names a task for as long as it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +60,12 @@ impl Tasks {
         Self { tasks: Slab::new(), generation: 0, ready: Vec::new(), shared }
     }
 
-    /// Takes a future; it is polled for the first time in the next step for tasks.
+    /// Takes a future; it is polled for the first time in the next step for tasks. `ended` gets its
+    /// output, or its panic; it is dropped with the future if that is not polled to its end.
     pub(crate) fn start<T: 'static>(
         &mut self,
         future: impl Future<Output = T> + 'static,
-        promise: Promise<T>,
+        ended: impl FnOnce(Result<T, Error>) + 'static,
     ) -> TaskId {
         self.generation += 1;
         let id = TaskId { slot: self.tasks.vacant_key(), generation: self.generation };
@@ -74,7 +75,7 @@ impl Tasks {
                 Ok(polled) => polled.map(Ok),
                 Err(message) => Poll::Ready(Err(message)),
             });
-            promise.fire(result.await.map_err(|message| {
+            ended(result.await.map_err(|message| {
                 error!(target: LOG, "a task panicked: {message}");
                 Error::Panicked(message)
             }));
