@@ -16,6 +16,7 @@ use crate::LOG;
 use crate::address::Address;
 use crate::core::{Alarm, Birth, Core};
 use crate::identity::{ListenerId, Source};
+use crate::policy::seats::Seat;
 use crate::proxy::{self, Progress};
 use crate::socket::Stream;
 use crate::timer::TimerId;
@@ -27,6 +28,7 @@ pub(crate) struct Arrival {
     stream: Stream,
     /// Who the socket says it is: the proxy.
     peer: Address,
+    seat: Option<Seat>,
     deadline: TimerId,
     /// The beginning of the header, as far as it has come; below `proxy::MOST` bytes.
     header: Vec<u8>,
@@ -39,6 +41,7 @@ impl Core {
         listener: ListenerId,
         mut stream: Stream,
         peer: Address,
+        seat: Option<Seat>,
         limit: Duration,
     ) {
         let slot = self.arrivals.vacant_key() as u32;
@@ -53,6 +56,7 @@ impl Core {
             listener,
             stream,
             peer,
+            seat,
             deadline,
             header: Vec::new(),
         });
@@ -65,7 +69,7 @@ impl Core {
             Ok(None) => {}
             Ok(Some(peer)) => {
                 let Some(arrival) = self.forget_arrival(slot) else { return };
-                let Arrival { listener, stream, peer: proxy, .. } = arrival;
+                let Arrival { listener, stream, peer: proxy, seat, .. } = arrival;
                 let peer = match peer {
                     Some(peer) => {
                         debug!(target: LOG, "{peer}: passed on by {proxy}");
@@ -73,7 +77,7 @@ impl Core {
                     }
                     None => proxy, // its own connection, or it tells nothing
                 };
-                self.births.push_back(Birth::Arrived { listener, stream, peer });
+                self.births.push_back(Birth::Arrived { listener, stream, peer, seat });
             }
             Err(end) => {
                 let Some(arrival) = self.forget_arrival(slot) else { return };

@@ -12,6 +12,7 @@ use crate::filter::Filter;
 use crate::identity::ConnectionId;
 use crate::options::ConnectionOptions;
 use crate::output::{Output, OutputPool, Written};
+use crate::policy::police::Policed;
 use crate::protocol::Reason;
 use crate::socket::Stream;
 use crate::timer::TimerId;
@@ -63,6 +64,8 @@ pub(crate) struct Connection {
     pub(crate) output: Option<Box<Output>>,
     /// What rewrites its bytes, if anything does.
     pub(crate) filter: Option<Box<Filter>>,
+    /// What its policy has to know of it, if it has one.
+    pub(crate) policed: Option<Box<Policed>>,
     /// Why it is ending, from the moment that this is decided.
     pub(crate) reason: Option<Box<Reason>>,
     /// The timers that die with it; may name some that have fired (see `own_timer`).
@@ -86,6 +89,10 @@ pub(crate) struct Connection {
     pub(crate) paused: bool,
     /// By the stop-reading mark.
     pub(crate) throttled: bool,
+    /// A rate allows no reading now; a timer will tell.
+    pub(crate) reading_rationed: bool,
+    /// A rate allows no sending now; a timer will tell.
+    pub(crate) writing_rationed: bool,
     /// `unread` waits for the pause to end, not for more bytes.
     pub(crate) held_back: bool,
     /// `pause_producing` was called last.
@@ -114,6 +121,7 @@ impl Connection {
             unread: BytesMut::new(),
             output: None,
             filter: None,
+            policed: None,
             reason: None,
             timers: Vec::new(),
             deadline: None,
@@ -126,6 +134,8 @@ impl Connection {
             broken: false,
             paused: false,
             throttled: false,
+            reading_rationed: false,
+            writing_rationed: false,
             held_back: false,
             producer_paused: false,
             owes_resume: false,
@@ -144,6 +154,7 @@ impl Connection {
         match self.stage {
             Stage::Lost => Intake::Hold,
             _ if self.read_ended || !self.readable => Intake::Hold,
+            Stage::Open | Stage::Flushing if self.reading_rationed => Intake::Hold,
             Stage::Flushing | Stage::Lingering => Intake::Discard,
             Stage::Open if self.paused || self.throttled => Intake::Hold,
             Stage::Open => Intake::Deliver,
@@ -156,6 +167,7 @@ impl Connection {
             Stage::Lost => Intake::Hold,
             _ if self.read_ended || !(self.readable || filter.has_input()) => Intake::Hold,
             Stage::Lingering => Intake::Discard,
+            _ if self.reading_rationed => Intake::Hold,
             Stage::Flushing if filter.is_dead() => Intake::Discard,
             // Its handshake may have to go on before anything can be flushed.
             Stage::Flushing => Intake::Deliver,
@@ -314,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_connection_leaves_room_for_its_protocol_in_256_bytes() {
-        assert!(size_of::<Connection>() <= 216, "{} bytes", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 224, "{} bytes", size_of::<Connection>());
     }
 
     #[test]

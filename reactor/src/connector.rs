@@ -15,6 +15,7 @@ use crate::core::{Alarm, Birth, Core};
 use crate::endpoint::{Endpoint, Target};
 use crate::identity::Source;
 use crate::options::{ConnectOptions, ConnectionOptions};
+use crate::policy::Policy;
 use crate::protocol::AnyFactory;
 use crate::resolver::loopback;
 use crate::socket::Stream;
@@ -41,6 +42,7 @@ pub(crate) struct Connector {
     /// Begins the next attempt.
     next: Option<TimerId>,
     pub(crate) connection: Rc<ConnectionOptions>,
+    pub(crate) policy: Option<Policy>,
     #[cfg(feature = "_tls")]
     pub(crate) tls: Option<crate::tls::TlsClient>,
     pub(crate) factory: Box<dyn AnyFactory>,
@@ -95,6 +97,7 @@ impl Core {
             deadline,
             next: None,
             connection: Rc::new(options.connection),
+            policy: options.policy,
             #[cfg(feature = "_tls")]
             tls: options.tls,
             factory,

@@ -30,6 +30,9 @@ use crate::local::Local;
 use crate::network::Network;
 use crate::options::{ListenOptions, ReactorOptions};
 use crate::output::OutputPool;
+use crate::policy::rations::Lanes;
+use crate::policy::seats::Seat;
+use crate::policy::{Direction, Policy};
 use crate::protocol::{AnyFactory, Protocol, Reason};
 use crate::random::Random;
 use crate::resolver::Resolver;
@@ -64,6 +67,14 @@ pub(crate) enum Alarm {
     NextAttempt(u32, u32),
     /// The header of an accepted connection must be there.
     Arrival(u32, u32, Duration),
+    /// A timeout of a policy may be due.
+    Policy(ConnectionId),
+    /// A connection has waited for bytes that it may send or receive.
+    Ration(ConnectionId, Direction),
+    /// Connections that share a rate have waited.
+    Lane(u32, u32, Direction),
+    /// Callers were refused a while ago.
+    Refused(Policy),
     /// Descriptors ran out a while ago: try to accept again.
     Accept(ListenerId),
     /// The stop has been held, or has flushed, for long enough.
@@ -76,12 +87,14 @@ pub(crate) enum Birth {
         listener: ListenerId,
         stream: Stream,
         peer: Address,
+        seat: Option<Seat>,
     },
     /// Accepted earlier; the header that named its peer has come since.
     Arrived {
         listener: ListenerId,
         stream: Stream,
         peer: Address,
+        seat: Option<Seat>,
     },
     Connected {
         connector: Box<Connector>,
@@ -113,6 +126,8 @@ pub(crate) struct Core {
     pub(crate) connectors: Slab<Box<Connector>>,
     pub(crate) attempts: Slab<Attempt>,
     pub(crate) ports: Ports,
+    /// Connections that share a rate, by their policy.
+    pub(crate) lanes: Slab<Lanes>,
     /// One of the user's own; away while it is called.
     pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) timers: Timers<Alarm>,
@@ -300,7 +315,8 @@ impl Core {
         if connection.stage != Stage::Flushing {
             return;
         }
-        if std::mem::take(&mut connection.progressed) {
+        // (Nor is the peer to blame while a rate makes this side wait.)
+        if std::mem::take(&mut connection.progressed) || connection.writing_rationed {
             let deadline = self.clock.after(connection.options.flush_timeout);
             connection.deadline = Some(self.timers.insert(deadline, Alarm::Flush(id)));
         } else {
@@ -313,8 +329,12 @@ impl Core {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if connection.stage == Stage::Open && connection.paused {
             connection.paused = false;
+            let policed = connection.policed.is_some();
             // The edge is spent, and bytes held back make none: look again.
             self.mark_ready(id);
+            if policed {
+                self.silence_ended(id);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Intake, Stage};
 use crate::core::{Alarm, Core};
 use crate::filter::Received;
+use crate::policy::rations::means;
 use crate::protocol::Reason;
 use crate::random::Random;
 use crate::reading::{READ_SIZE, READS_A_TURN, SMALL_LEFT_OVER};
@@ -65,14 +66,26 @@ impl Reactor {
             // A part of a record that came before goes in front.
             let mut wire = std::mem::take(&mut self.read_buffer);
             let unseen = filter.take_wire(&mut wire);
+            let most = match &connection.policed {
+                Some(_) if !unseen => connection.may_receive(id, means!(self.core)),
+                _ => READ_SIZE,
+            };
+            if most == 0 {
+                if let Some(filter) = &mut connection.filter {
+                    filter.keep_wire(&wire);
+                }
+                return self.give_back(wire);
+            }
             let received = match unseen {
                 true => Ok(wire.len()),
-                false => connection.stream.recv(&mut wire, READ_SIZE),
+                false => connection.stream.recv(&mut wire, most),
             };
             let count = match received {
                 Ok(count) if count > 0 => count,
                 nothing => {
-                    filter.keep_wire(&wire);
+                    if let Some(filter) = &mut connection.filter {
+                        filter.keep_wire(&wire);
+                    }
                     self.give_back(wire);
                     return self.nothing_received(id, nothing);
                 }
@@ -83,7 +96,12 @@ impl Reactor {
             if was_cut {
                 connection.stream.drop_descriptors();
             }
-            if !unseen && count < READ_SIZE && !connection.fin_seen && !was_cut {
+            if let Some(policed) = &mut connection.policed
+                && !unseen
+            {
+                policed.received(count, most, &means!(self.core));
+            }
+            if !unseen && count < most && !connection.fin_seen && !was_cut {
                 connection.readable = false;
             }
             budget = budget.saturating_sub(count);
@@ -196,6 +214,7 @@ impl Core {
         let Some(filter) = &mut connection.filter else { return };
         let last = connection.stage == Stage::Flushing || connection.write_closing;
         if !connection.writable
+            || connection.writing_rationed
             || connection.broken
             || filter.is_handshaking()
             || !(filter.buffered() > 0 || last && filter.owes_last_words())

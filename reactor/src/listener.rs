@@ -16,6 +16,8 @@ use crate::address::Address;
 use crate::core::{Alarm, Birth, Core};
 use crate::identity::ListenerId;
 use crate::options::{ConnectionOptions, ListenOptions};
+use crate::policy::Policy;
+use crate::policy::seats::Entrance;
 use crate::protocol::AnyFactory;
 use crate::socket::Listening;
 
@@ -34,6 +36,9 @@ pub(crate) struct Listener {
     pub(crate) connection: Rc<ConnectionOptions>,
     /// Connections begin with a PROXY header, which must come within this time.
     pub(crate) proxy: Option<Duration>,
+    pub(crate) policy: Option<Policy>,
+    /// Its policy allows no more connections, and will tell when it does.
+    pub(crate) waits_for_seat: bool,
     #[cfg(feature = "_tls")]
     pub(crate) tls: Option<crate::tls::TlsServer>,
     /// In the list of listeners with more to accept.
@@ -59,6 +64,8 @@ impl Listener {
             factory,
             connection: Rc::new(options.connection),
             proxy: options.proxy.then_some(options.proxy_timeout),
+            policy: options.policy,
+            waits_for_seat: false,
             #[cfg(feature = "_tls")]
             tls: options.tls,
             in_accepting: false,
@@ -133,22 +140,28 @@ fn trouble(error: &io::Error) -> Trouble {
 impl Core {
     /// Accepts a turn's share; the newcomers are born later in this turn.
     pub(crate) fn accept(&mut self, id: ListenerId) {
-        let Some(listener) = self
-            .listeners
-            .get_mut(id.slot as usize)
-            .filter(|listener| listener.id.generation == id.generation)
-        else {
-            return;
-        };
+        let Some(listener) = self.listener(id) else { return };
         listener.in_accepting = false;
         for _ in 0..ACCEPTS_A_TURN {
+            let entrance = self.entrance(id);
+            if matches!(entrance, Entrance::Closed) {
+                return;
+            }
+            let Some(listener) = self.listeners.get_mut(id.slot as usize) else { return };
             let failure = match listener.socket.accept() {
                 Ok((stream, peer)) => {
                     if std::mem::take(&mut listener.starved) {
                         listener.keep_reserve(); // it may have been lost to somebody else
                         info!(target: LOG, "accepting again on {}", here(listener));
                     }
-                    self.births.push_back(Birth::Accepted { listener: id, stream, peer });
+                    match entrance {
+                        Entrance::Open(seat) => {
+                            let listener = id;
+                            self.births.push_back(Birth::Accepted { listener, stream, peer, seat });
+                        }
+                        Entrance::Refused(full) => self.refused(id, &peer, full),
+                        Entrance::Closed => {}
+                    }
                     continue;
                 }
                 Err(error) => error,

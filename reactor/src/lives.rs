@@ -12,6 +12,8 @@ use crate::core::{Birth, Core, Departed};
 use crate::filter::Waiting;
 use crate::identity::{ListenerId, Source};
 use crate::panics::isolate;
+use crate::policy::Policy;
+use crate::policy::seats::Seat;
 use crate::protocol::{Protocol, Reason};
 use crate::socket::Stream;
 #[cfg(feature = "_tls")]
@@ -24,15 +26,15 @@ impl Reactor {
     pub(crate) fn births_and_losses(&mut self) {
         for birth in std::mem::take(&mut self.core.births) {
             match birth {
-                Birth::Accepted { listener, stream, peer } => {
+                Birth::Accepted { listener, stream, peer, seat } => {
                     match self.core.listener(listener).map(|listener| listener.proxy) {
-                        Some(None) => self.admit(listener, stream, peer, false),
-                        Some(Some(limit)) => self.core.arrive(listener, stream, peer, limit),
+                        Some(None) => self.admit(listener, stream, peer, seat, false),
+                        Some(Some(limit)) => self.core.arrive(listener, stream, peer, seat, limit),
                         None => {} // it has been stopped since
                     }
                 }
-                Birth::Arrived { listener, stream, peer } => {
-                    self.admit(listener, stream, peer, true);
+                Birth::Arrived { listener, stream, peer, seat } => {
+                    self.admit(listener, stream, peer, seat, true);
                 }
                 Birth::Connected { mut connector, stream, peer } => {
                     if !connector.promise.is_wanted() {
@@ -42,11 +44,9 @@ impl Reactor {
                     }
                     let options = connector.connection.clone();
                     let built = isolate(|| connector.factory.build(peer.clone()));
-                    #[cfg_attr(
-                        not(feature = "_tls"),
-                        expect(unused_mut, reason = "nothing to put")
-                    )]
                     let mut connection = Connection::new(stream, peer, options);
+                    let seat = connector.policy.as_ref().map(Policy::seat_without_limit);
+                    self.core.place(&mut connection, seat);
                     #[cfg(feature = "_tls")]
                     if let Some(client) = connector.tls.take() {
                         let side = client.to_endpoint(&connector.endpoint);
@@ -71,14 +71,26 @@ impl Reactor {
     }
 
     /// Lets the factory decide on a caller.
-    fn admit(&mut self, listener: ListenerId, stream: Stream, peer: Address, registered: bool) {
+    fn admit(
+        &mut self,
+        listener: ListenerId,
+        stream: Stream,
+        peer: Address,
+        mut seat: Option<Seat>,
+        registered: bool,
+    ) {
+        if let Some(seat) = &mut seat
+            && let Err(full) = seat.belongs_to(&peer)
+        {
+            return self.core.refused(listener, &peer, full);
+        }
         let Some(found) = self.core.listener(listener) else { return };
         let options = found.connection.clone();
         let built = isolate(|| found.factory.build(peer.clone()));
         #[cfg(feature = "_tls")]
         let side = found.tls.clone().map(Side::Server);
-        #[cfg_attr(not(feature = "_tls"), expect(unused_mut, reason = "nothing to put"))]
         let mut connection = Connection::new(stream, peer, options);
+        self.core.place(&mut connection, seat);
         #[cfg(feature = "_tls")]
         if let Some(side) = side
             && let Err(error) = self.core.put_filter(&mut connection, side)
@@ -136,6 +148,7 @@ impl Reactor {
         if self.core.shutdown.is_stopping() {
             self.core.lose(id, Reason::Stopped, false);
         }
+        self.core.begin_policy(id);
         self.core.begin_handshake(id);
         self.callback(id, |protocol, transport| protocol.connection_made(transport));
         let Some(waiting) = waiting else { return };
@@ -163,7 +176,11 @@ impl Reactor {
         let host = connection.stream.local_address().ok();
         let peer = connection.peer.clone();
         let mut filter = connection.filter.take();
+        let policed = connection.policed.take();
         drop(connection);
+        if let Some(policed) = policed {
+            self.core.end_policy(*policed);
+        }
         if let Some(waiting) = filter.as_mut().and_then(|filter| filter.waiting().take()) {
             let Waiting { promise, endpoint } = *waiting;
             promise.fail(not_connected(&reason, endpoint));
@@ -229,6 +246,10 @@ fn not_connected(reason: &Reason, endpoint: Endpoint) -> Error {
             Error::Connect { endpoint, source }
         }
         Reason::Stopped => Error::Stopped,
+        Reason::IdleTimeout(_)
+        | Reason::ReadTimeout(_)
+        | Reason::WriteTimeout(_)
+        | Reason::Lifetime(_) => Error::TimedOut,
         Reason::Panic(message) => Error::Panicked(message.to_string()),
         _ => Error::Cancelled, // its own protocol closed it
     }

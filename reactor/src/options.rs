@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::policy::Policy;
 use crate::setters::setters;
 #[cfg(feature = "_tls")]
 use crate::tls::{TlsClient, TlsServer};
@@ -100,6 +101,7 @@ pub struct ListenOptions {
     pub(crate) mode: Option<u32>,
     pub(crate) proxy: bool,
     pub(crate) proxy_timeout: Duration,
+    pub(crate) policy: Option<Policy>,
     #[cfg(feature = "_tls")]
     pub(crate) tls: Option<TlsServer>,
 }
@@ -113,6 +115,7 @@ impl Default for ListenOptions {
             mode: None,
             proxy: false,
             proxy_timeout: PROXY_TIMEOUT,
+            policy: None,
             #[cfg(feature = "_tls")]
             tls: None,
         }
@@ -150,6 +153,14 @@ impl ListenOptions {
         self
     }
 
+    /// Timeouts, rates and limits for all connections of this listener, and of others with the same
+    /// policy.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     /// Speaks TLS on every connection, from its beginning.
     #[cfg(feature = "_tls")]
     #[must_use]
@@ -166,6 +177,7 @@ pub struct ConnectOptions {
     pub(crate) timeout: Duration,
     pub(crate) attempt_delay: Duration,
     pub(crate) bind: Option<SocketAddr>,
+    pub(crate) policy: Option<Policy>,
     #[cfg(feature = "_tls")]
     pub(crate) tls: Option<TlsClient>,
 }
@@ -177,6 +189,7 @@ impl Default for ConnectOptions {
             timeout: CONNECT_TIMEOUT,
             attempt_delay: ATTEMPT_DELAY,
             bind: None,
+            policy: None,
             #[cfg(feature = "_tls")]
             tls: None,
         }
@@ -195,6 +208,14 @@ impl ConnectOptions {
         /// The local address to connect from (the system's choice); port 0 leaves that to the
         /// system. Addresses of the other family are not tried then.
         bind: Option<SocketAddr>;
+    }
+
+    /// Timeouts and rates of the connection, once it is there, and of others with the same policy. It
+    /// counts as one of theirs, and is never refused.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
     }
 
     /// Speaks TLS from the beginning, with a server that proves to be who the address names. The

@@ -58,6 +58,8 @@ pub(crate) enum Sent {
     Some,
     /// The socket's buffer is full: wait for the writable edge.
     Blocked,
+    /// Nothing was offered: a rate does not allow it yet.
+    Rationed,
 }
 
 impl Output {
@@ -117,14 +119,15 @@ impl Output {
         self.queue.push_back(data);
     }
 
-    /// One call to the kernel; takes out what it took.
-    pub(crate) fn send(&mut self, stream: &mut Stream) -> io::Result<Sent> {
+    /// One call to the kernel, with at most `most` bytes; takes out what it took.
+    pub(crate) fn send(&mut self, stream: &mut Stream, most: usize) -> io::Result<Sent> {
         let (offered, sent) = if !self.descriptors.is_empty() {
-            self.send_with_descriptors(stream)
+            self.send_with_descriptors(stream, most)
         } else if self.queue.is_empty() {
-            (self.tail.len(), stream.send(&self.tail))
+            let part = &self.tail[..self.tail.len().min(most)];
+            (part.len(), stream.send(part))
         } else {
-            let (segments, used, offered) = self.segments(usize::MAX);
+            let (segments, used, offered) = self.segments(most);
             (offered, stream.send_vectored(&segments[..used]))
         };
         let sent = match sent {
@@ -162,11 +165,15 @@ impl Output {
 
     /// Sends up to the next byte that has descriptors, or that byte with them and what follows up
     /// to the next: a message carries its descriptors with its first byte.
-    fn send_with_descriptors(&mut self, stream: &mut Stream) -> (usize, io::Result<usize>) {
+    fn send_with_descriptors(
+        &mut self,
+        stream: &mut Stream,
+        most: usize,
+    ) -> (usize, io::Result<usize>) {
         let due = self.descriptors.iter().take_while(|(before, _)| *before == 0);
         let due: Vec<_> = due.map(|(_, descriptor)| descriptor.as_fd()).collect();
         let next = self.descriptors.get(due.len()).map_or(usize::MAX, |(before, _)| *before);
-        let (segments, used, offered) = self.segments(next);
+        let (segments, used, offered) = self.segments(next.min(most));
         let sent = match due.is_empty() {
             true => stream.send_vectored(&segments[..used]),
             false => stream.send_with_descriptors(&segments[..used], &due),

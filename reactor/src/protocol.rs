@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -192,6 +193,15 @@ pub enum Reason {
     OutputLimit(usize),
     /// Unconsumed input passed [`receive_limit`](crate::ConnectionOptions::receive_limit) (bytes).
     ReceiveLimit(usize),
+    /// Nothing was sent or received for [`idle_timeout`](crate::Policy::idle_timeout).
+    IdleTimeout(Duration),
+    /// Nothing was received for [`read_timeout`](crate::Policy::read_timeout).
+    ReadTimeout(Duration),
+    /// Nothing of what was waiting was taken by the peer for
+    /// [`write_timeout`](crate::Policy::write_timeout), so it was aborted.
+    WriteTimeout(Duration),
+    /// It was as old as [`max_lifetime`](crate::Policy::max_lifetime) allows.
+    Lifetime(Duration),
     /// The TLS handshake failed, or the stream after it was not what it should be.
     #[cfg(feature = "_tls")]
     Tls(Rc<crate::tls::Failure>),
@@ -258,6 +268,16 @@ impl fmt::Display for Reason {
             }
             Self::ReceiveLimit(limit) => {
                 write!(f, "closed: more than {limit} bytes of input made no whole message")
+            }
+            Self::IdleTimeout(limit) => {
+                write!(f, "closed: nothing was sent or received for {limit:?}")
+            }
+            Self::ReadTimeout(limit) => write!(f, "closed: nothing was received for {limit:?}"),
+            Self::WriteTimeout(limit) => {
+                write!(f, "aborted: the peer took nothing for {limit:?} of what was left to send")
+            }
+            Self::Lifetime(limit) => {
+                write!(f, "closed: it had lasted for {limit:?}, which is the limit")
             }
             #[cfg(feature = "_tls")]
             Self::Tls(failure) => write!(f, "{failure}"),

@@ -92,6 +92,7 @@ impl Reactor {
                 connectors: Slab::new(),
                 attempts: Slab::new(),
                 ports: Ports::default(),
+                lanes: Slab::new(),
                 resolver: None,
                 timers: Timers::new(),
                 tasks: Tasks::new(shared.clone()),
@@ -257,6 +258,12 @@ impl Reactor {
                 Alarm::Arrival(slot, generation, limit) => {
                     self.core.arrival_timed_out(slot, generation, limit);
                 }
+                Alarm::Policy(id) => self.core.look_at_time(id),
+                Alarm::Ration(id, direction) => self.core.ration_is_there(id, direction),
+                Alarm::Lane(slot, generation, direction) => {
+                    self.core.serve_line(slot, generation, direction);
+                }
+                Alarm::Refused(policy) => self.core.tell_refused(policy),
                 Alarm::Accept(id) => self.core.accept_again(id),
                 Alarm::Shutdown => self.core.shutdown.timed_out(),
             }

@@ -11,6 +11,8 @@ use log::{debug, trace, warn};
 use crate::connection::{Connection, Intake, Stage};
 use crate::identity::Source;
 use crate::network::Readiness;
+use crate::policy::Direction;
+use crate::policy::rations::{Means, means};
 use crate::protocol::Reason;
 use crate::{ConnectionId, LOG, Reactor};
 
@@ -73,6 +75,13 @@ impl Reactor {
             if budget == 0 {
                 return self.core.mark_ready(id);
             }
+            let most = match &mut connection.policed {
+                None => READ_SIZE,
+                Some(_) => match connection.may_receive(id, means!(self.core)) {
+                    0 => return,
+                    most => most,
+                },
+            };
             // A large left-over grows in a buffer of its own; all else goes through the shared one.
             let own = connection.unread.len() >= SMALL_LEFT_OVER;
             let mut data = if own {
@@ -84,14 +93,17 @@ impl Reactor {
                 }
                 shared
             };
-            let received = connection.stream.recv(&mut data, READ_SIZE);
+            let received = connection.stream.recv(&mut data, most);
             match received {
                 Ok(count) if count > 0 => {
                     // A short read means drained. Not so behind a FIN: its edge is spent, and
                     // only another read finds it. Nor where descriptors cut the input short.
                     let was_cut = connection.stream.was_cut();
-                    if count < READ_SIZE && !connection.fin_seen && !was_cut {
+                    if count < most && !connection.fin_seen && !was_cut {
                         connection.readable = false;
+                    }
+                    if let Some(policed) = &mut connection.policed {
+                        policed.received(count, most, &means!(self.core));
                     }
                     budget = budget.saturating_sub(count);
                     let goes_on = !was_cut || self.deliver_descriptors(id);
@@ -182,6 +194,9 @@ impl Reactor {
     pub(crate) fn nothing_received(&mut self, id: ConnectionId, received: io::Result<usize>) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         connection.readable = false;
+        if let Some(policed) = &mut connection.policed {
+            policed.nothing_received();
+        }
         match received {
             Ok(_) => {
                 connection.read_ended = true;
@@ -235,6 +250,17 @@ impl Reactor {
 }
 
 impl Connection {
+    /// How much its policy lets it receive now.
+    pub(crate) fn may_receive(&mut self, id: ConnectionId, mut means: Means<'_>) -> usize {
+        let Some(policed) = &mut self.policed else { return READ_SIZE };
+        if self.stage == Stage::Lingering {
+            return READ_SIZE; // for the end of it, and not for long
+        }
+        let most = policed.may(Direction::In, READ_SIZE, id, &mut means);
+        self.reading_rationed = most == 0;
+        most
+    }
+
     /// Keeps what was left unconsumed.
     pub(crate) fn keep(&mut self, data: &mut BytesMut) {
         if data.len() >= SMALL_LEFT_OVER {

@@ -8,6 +8,8 @@ use crate::connection::{Intake, Stage};
 use crate::core::Core;
 use crate::identity::Source;
 use crate::output::Sent;
+use crate::policy::Direction;
+use crate::policy::rations::means;
 use crate::protocol::Reason;
 use crate::{ConnectionId, LOG, Reactor};
 
@@ -38,8 +40,21 @@ impl Reactor {
             && let Some(output) = &mut connection.output
         {
             let before = output.len();
-            let sent = output.send(&mut connection.stream);
+            let most = match &mut connection.policed {
+                None => usize::MAX,
+                Some(policed) => policed.may(Direction::Out, before, id, &mut means!(core)),
+            };
+            connection.writing_rationed = most == 0;
+            let sent = match most {
+                0 => Ok(Sent::Rationed),
+                most => output.send(&mut connection.stream, most),
+            };
             connection.progressed |= output.len() < before; // a short write is progress, too
+            if let Some(policed) = &mut connection.policed
+                && most > 0
+            {
+                policed.sent(before - output.len(), most, output.len(), &means!(core));
+            }
             match sent {
                 Ok(Sent::All) => {
                     if let Some(output) = connection.output.take() {
@@ -51,6 +66,7 @@ impl Reactor {
                 }
                 // One call a turn: the rest has its turn in the next one.
                 Ok(Sent::Some) => core.mark_dirty(id),
+                Ok(Sent::Rationed) => {} // a timer will tell
                 Ok(Sent::Blocked) => {
                     connection.writable = false;
                     let source = Source::Connection(id);
