@@ -62,6 +62,8 @@ mod options;
 mod output;
 mod panics;
 mod percent;
+mod pipes;
+mod process;
 pub mod protocol;
 mod proxy;
 mod random;
@@ -76,6 +78,7 @@ mod shutdown;
 mod signals;
 pub mod simulation;
 mod socket;
+mod standard_io;
 #[expect(unsafe_code, reason = "all of it is there")]
 mod system;
 mod tasks;
@@ -100,6 +103,10 @@ pub use identity::{ConnectionId, ListenerId};
 pub use local::Local;
 pub use options::{ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptions};
 pub use output::Written;
+pub use process::{
+    BadSignal, ChildId, ProcessOutput, ProcessProtocol, ProcessStatus, ProcessTransport, Program,
+    Signal, Wiring,
+};
 pub use protocol::{Factory, IntoProtocol, Protocol, Reason, layer_of};
 pub use reactor::Reactor;
 pub use reconnecting::ReconnectingClient;

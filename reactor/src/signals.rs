@@ -7,6 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::core::Core;
+use crate::identity::Source;
 use crate::{Error, LOG};
 
 pub(crate) struct StopSignals {
@@ -21,7 +22,7 @@ impl Core {
         }
         let register = || -> io::Result<Signals> { Signals::new([SIGINT, SIGTERM]) };
         let mut signals = register().map_err(Error::System)?;
-        self.network.register_signals(&mut signals).map_err(Error::System)?;
+        self.network.register_signals(&mut signals, Source::Signals).map_err(Error::System)?;
         self.signals = Some(StopSignals { signals, seen: false });
         Ok(())
     }
