@@ -20,6 +20,8 @@ pub enum Address {
     Udp(SocketAddr),
     /// A Unix socket, of streams or of datagrams.
     Unix(UnixAddress),
+    /// This process's standard input and output, which have no address.
+    Stdio,
 }
 
 impl Address {
@@ -27,7 +29,7 @@ impl Address {
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) | Self::Udp(address) => Some(*address),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Stdio => None,
         }
     }
 
@@ -45,7 +47,7 @@ impl Address {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Unix(address) => address.path(),
-            Self::Tcp(_) | Self::Udp(_) => None,
+            Self::Tcp(_) | Self::Udp(_) | Self::Stdio => None,
         }
     }
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Address {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Udp(address) => write!(f, "udp://{address}"),
             Self::Unix(address) => write!(f, "unix:{address}"),
+            Self::Stdio => f.write_str("stdio:"),
         }
     }
 }

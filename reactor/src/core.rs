@@ -6,6 +6,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +29,12 @@ use crate::identity::{ConnectionId, Generations, ListenerId, Source};
 use crate::listener::Listener;
 use crate::local::Local;
 use crate::network::Network;
-use crate::options::{ListenOptions, ReactorOptions};
+use crate::options::{ConnectionOptions, ListenOptions, ReactorOptions};
 use crate::output::OutputPool;
 use crate::policy::rations::Lanes;
 use crate::policy::seats::Seat;
 use crate::policy::{Direction, Policy};
+use crate::process::{ChildId, Children, ProcessCall};
 use crate::protocol::{AnyFactory, Protocol, Reason};
 use crate::random::Random;
 use crate::resolver::Resolver;
@@ -55,6 +57,12 @@ pub(crate) enum Alarm {
     Protocol(ConnectionId, ProtocolCall),
     /// A datagram socket's own call.
     Datagram(DatagramId, DatagramCall),
+    /// A child's own call.
+    Process(ChildId, ProcessCall),
+    /// A child must have ended within this limit.
+    ChildTimeout(ChildId, Duration),
+    /// A child that was asked to end must have ended.
+    ChildKill(ChildId),
     /// A closing connection must have made progress.
     Flush(ConnectionId),
     /// A closed connection has waited long enough for the peer's FIN.
@@ -101,6 +109,13 @@ pub(crate) enum Birth {
         stream: Stream,
         peer: Address,
     },
+    /// This process's own standard input and output.
+    Standard {
+        stream: Stream,
+        protocol: Box<dyn Protocol>,
+        options: Rc<ConnectionOptions>,
+        promise: Promise<ConnectionId>,
+    },
 }
 
 /// The connection that is just now told of its loss.
@@ -128,6 +143,7 @@ pub(crate) struct Core {
     pub(crate) ports: Ports,
     /// Connections that share a rate, by their policy.
     pub(crate) lanes: Slab<Lanes>,
+    pub(crate) children: Children,
     /// One of the user's own; away while it is called.
     pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) timers: Timers<Alarm>,
@@ -176,6 +192,7 @@ impl Core {
             && self.garbage.is_empty()
             && self.local.is_empty())
             || self.ports.is_busy()
+            || self.children.is_busy()
             || self.tasks.has_ready()
             || self.shared.has_calls()
             || self.signals.has_arrived()
@@ -224,6 +241,8 @@ impl Core {
         connection.stage = Stage::Flushing;
         connection.unread = Default::default();
         connection.progressed = false;
+        // What is not read there is for others, and nobody waits for us to read it.
+        connection.read_ended |= !connection.stream.needs_lingering();
         let timeout = connection.options.flush_timeout;
         let deadline = self.timers.insert(self.clock.after(timeout), Alarm::Flush(id));
         connection.deadline = Some(deadline);
@@ -286,7 +305,7 @@ impl Core {
         if !connection.write_ended && connection.stage != Stage::Lost {
             connection.write_ended = true;
             connection.write_closing = true;
-            if connection.stream.shutdown_write().is_err() {
+            if self.network.shutdown_write(&mut connection.stream).is_err() {
                 // The peer has reset it already; what reading finds says more, if anything.
                 connection.fin_seen = true;
             }

@@ -40,6 +40,16 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// A program could not be run: it is not there, may not be run, or the system has no process
+    /// or descriptor left.
+    Spawn {
+        /// The program.
+        program: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A signal was for a process that has exited already.
+    ProcessExited,
     /// A host name has no address.
     Resolve {
         /// The name.
@@ -117,6 +127,8 @@ impl fmt::Display for Error {
             Self::Connect { endpoint, source } => {
                 write!(f, "cannot connect to {endpoint}: {source}")
             }
+            Self::Spawn { program, source } => write!(f, "cannot run {program}: {source}"),
+            Self::ProcessExited => f.write_str("the process has exited already"),
             Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
             Self::Gone => f.write_str("the connection has gone"),
             Self::Tls { subject, problem } => write!(f, "cannot use {subject}: {problem}"),
@@ -152,6 +164,7 @@ impl std::error::Error for Error {
             Self::System(source)
             | Self::Listen { source, .. }
             | Self::Connect { source, .. }
+            | Self::Spawn { source, .. }
             | Self::Resolve { source, .. } => Some(source),
             Self::Handshake { source: error, .. }
             | Self::Service { source: error, .. }

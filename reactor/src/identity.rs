@@ -45,7 +45,7 @@ pub struct ListenerId {
     pub(crate) generation: u32,
 }
 
-/// Counts generations. Five values are kept back to tell the other kinds of token apart.
+/// Counts generations. Seven values are kept back to tell the other kinds of token apart.
 #[derive(Debug, Default)]
 pub(crate) struct Generations(u32);
 
@@ -55,11 +55,15 @@ const LISTENER: u32 = u32::MAX;
 const ATTEMPT: u32 = u32::MAX - 1;
 const ARRIVAL: u32 = u32::MAX - 2;
 const DATAGRAM: u32 = u32::MAX - 3;
+const CHILD: u32 = u32::MAX - 4;
+const PIPE: u32 = u32::MAX - 5;
+/// The lowest of them.
+const RESERVED: u32 = PIPE;
 
 impl Generations {
     pub(crate) fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(1);
-        if self.0 >= DATAGRAM || self.0 == NO_CONNECTION {
+        if self.0 >= RESERVED || self.0 == NO_CONNECTION {
             self.0 = 1;
         }
         self.0
@@ -74,8 +78,11 @@ pub(crate) enum Source {
     Attempt(u32),
     Arrival(u32),
     Datagram(u32),
+    Child(u32),
+    Pipe(u32),
     Waker,
     Signals,
+    ChildSignal,
 }
 
 impl Source {
@@ -86,8 +93,11 @@ impl Source {
             Self::Attempt(slot) => (u64::from(ATTEMPT) << 32) | u64::from(slot),
             Self::Arrival(slot) => (u64::from(ARRIVAL) << 32) | u64::from(slot),
             Self::Datagram(slot) => (u64::from(DATAGRAM) << 32) | u64::from(slot),
+            Self::Child(slot) => (u64::from(CHILD) << 32) | u64::from(slot),
+            Self::Pipe(slot) => (u64::from(PIPE) << 32) | u64::from(slot),
             Self::Waker => 0,
             Self::Signals => 1,
+            Self::ChildSignal => 2,
         };
         Token(packed as usize) // 64-bit only, as lib.rs says
     }
@@ -97,11 +107,14 @@ impl Source {
         let slot = (packed & 0xffff_ffff) as u32;
         match (packed >> 32) as u32 {
             NO_CONNECTION if slot == 0 => Self::Waker,
-            NO_CONNECTION => Self::Signals,
+            NO_CONNECTION if slot == 1 => Self::Signals,
+            NO_CONNECTION => Self::ChildSignal,
             LISTENER => Self::Listener(slot),
             ATTEMPT => Self::Attempt(slot),
             ARRIVAL => Self::Arrival(slot),
             DATAGRAM => Self::Datagram(slot),
+            CHILD => Self::Child(slot),
+            PIPE => Self::Pipe(slot),
             _ => Self::Connection(ConnectionId(packed)),
         }
     }
@@ -115,14 +128,17 @@ mod tests {
     fn every_source_survives_its_token() {
         for source in [
             Source::Connection(ConnectionId::new(0, 1)),
-            Source::Connection(ConnectionId::new(u32::MAX as usize, DATAGRAM - 1)),
+            Source::Connection(ConnectionId::new(u32::MAX as usize, RESERVED - 1)),
             Source::Listener(0),
             Source::Listener(7),
             Source::Attempt(0),
             Source::Arrival(9),
             Source::Datagram(3),
+            Source::Child(4),
+            Source::Pipe(5),
             Source::Waker,
             Source::Signals,
+            Source::ChildSignal,
         ] {
             assert_eq!(Source::of(source.token()), source);
         }
@@ -130,8 +146,8 @@ mod tests {
 
     #[test]
     fn generations_wrap_around_the_reserved_ones() {
-        let mut generations = Generations(DATAGRAM - 2);
-        assert_eq!(generations.next(), DATAGRAM - 1);
+        let mut generations = Generations(RESERVED - 2);
+        assert_eq!(generations.next(), RESERVED - 1);
         assert_eq!(generations.next(), 1);
     }
 }

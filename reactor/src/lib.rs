@@ -66,7 +66,9 @@ mod options;
 mod output;
 mod panics;
 mod percent;
+mod pipes;
 mod policy;
+mod process;
 pub mod protocol;
 mod proxy;
 mod random;
@@ -79,9 +81,11 @@ mod resolver;
 mod service;
 mod setters;
 mod shutdown;
+mod signal;
 mod signals;
 pub mod simulation;
 mod socket;
+mod standard_io;
 #[expect(unsafe_code, reason = "all of it is there")]
 mod system;
 mod tasks;
@@ -112,6 +116,9 @@ pub use options::{ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptio
 pub use output::Written;
 pub use policy::rate::Rate;
 pub use policy::{Counts, Policy, WhenFull};
+pub use process::{
+    ChildId, ProcessOutput, ProcessProtocol, ProcessStatus, ProcessTransport, Program, Wiring,
+};
 pub use protocol::{Factory, IntoProtocol, Protocol, Reason, layer_of};
 pub use reactor::Reactor;
 pub use reconnecting::ReconnectingClient;
@@ -119,7 +126,7 @@ pub use repeating::RepeatingCall;
 pub use resolver::Resolver;
 pub use service::{ListeningService, Service, ServiceOptions, ServiceState, Services};
 pub use shutdown::Hold;
-pub use signals::Signal;
+pub use signal::{BadSignal, Signal};
 pub use simulation::Simulation;
 pub use timer::TimerId;
 pub use transport::Transport;

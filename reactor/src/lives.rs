@@ -62,12 +62,18 @@ impl Reactor {
                     self.core.garbage.push(Box::new(factory));
                     self.bear(connection, built, Some(Waiting { promise, endpoint }), true);
                 }
+                Birth::Standard { stream, protocol, options, promise } => {
+                    let connection = Connection::new(stream, Address::Stdio, options);
+                    let waiting = Waiting { promise, endpoint: Address::Stdio.into() };
+                    self.bear(connection, Ok(Some(protocol)), Some(waiting), false);
+                }
             }
         }
         for id in std::mem::take(&mut self.core.lost) {
             self.bury(id);
         }
         self.datagram_births_and_losses();
+        self.child_births_and_losses();
     }
 
     /// Lets the factory decide on a caller.
@@ -151,6 +157,7 @@ impl Reactor {
         self.core.begin_policy(id);
         self.core.begin_handshake(id);
         self.callback(id, |protocol, transport| protocol.connection_made(transport));
+        self.core.look_for_input(id);
         let Some(waiting) = waiting else { return };
         let connection = self.core.connections.get_mut(id);
         match connection.and_then(|connection| connection.filter.as_mut()) {
@@ -177,6 +184,7 @@ impl Reactor {
         let peer = connection.peer.clone();
         let mut filter = connection.filter.take();
         let policed = connection.policed.take();
+        self.core.network.forget(&mut connection.stream);
         drop(connection);
         if let Some(policed) = policed {
             self.core.end_policy(*policed);

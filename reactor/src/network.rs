@@ -4,10 +4,12 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 
 use crate::address::Address;
@@ -16,6 +18,8 @@ use crate::datagram::socket::DatagramSocket;
 use crate::endpoint::Passed;
 use crate::identity::Source;
 use crate::options::ListenOptions;
+use crate::process::{OurEnd, PipeWay, Program};
+use crate::simulation::programs::{self, SimulatedChild};
 use crate::simulation::{datagrams as simulated_datagrams, network as simulated};
 use crate::socket::{self, Listening, Stream};
 use crate::{inherited, system, unix};
@@ -98,6 +102,7 @@ impl Network {
         let mut listening = match address {
             Address::Tcp(address) | Address::Udp(address) => Listening::tcp(*address, options)?,
             Address::Unix(address) => Listening::unix(address, options)?,
+            Address::Stdio => return Err(io::ErrorKind::Unsupported.into()),
         };
         self.watch(&mut listening, source)?;
         Ok(listening)
@@ -132,6 +137,7 @@ impl Network {
         let socket = match host {
             Address::Udp(host) | Address::Tcp(host) => DatagramSocket::udp(*host, options)?,
             Address::Unix(host) => DatagramSocket::unix(host, options)?,
+            Address::Stdio => return Err(io::ErrorKind::Unsupported.into()),
         };
         self.watch_new_datagram(socket, source)
     }
@@ -222,6 +228,7 @@ impl Network {
                 poll.registry().register(&mut end.socket, source.token(), BOTH)?;
                 Ok(Stream::Unix(Box::new(end)))
             }
+            (_, Address::Stdio) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -235,6 +242,9 @@ impl Network {
             }
             (Self::Kernel { poll, .. }, Stream::Unix(end)) => {
                 poll.registry().register(&mut end.socket, source.token(), Interest::READABLE)
+            }
+            (Self::Kernel { poll, .. }, Stream::Pipes(pipes)) => {
+                pipes.register(poll.registry(), source.token())
             }
             (_, Stream::Simulated(stream)) => {
                 stream.register(source);
@@ -275,13 +285,64 @@ impl Network {
         }
     }
 
+    /// Sends FIN after what the kernel still holds, or closes what is written to.
+    pub(crate) fn shutdown_write(&mut self, stream: &mut Stream) -> io::Result<()> {
+        match (self, stream) {
+            (Self::Kernel { poll, .. }, Stream::Pipes(pipes)) => {
+                pipes.shutdown_write(poll.registry())
+            }
+            (_, stream) => stream.shutdown_write(),
+        }
+    }
+
+    /// Before a stream is closed: sockets leave the poller by themselves, what is shared with
+    /// others does not.
+    pub(crate) fn forget(&mut self, stream: &mut Stream) {
+        if let (Self::Kernel { poll, .. }, Stream::Pipes(pipes)) = (self, stream) {
+            pipes.deregister(poll.registry());
+        }
+    }
+
+    /// Watches a descriptor that becomes readable when something has happened.
+    pub(crate) fn register_descriptor(
+        &mut self,
+        descriptor: &OwnedFd,
+        source: Source,
+    ) -> io::Result<()> {
+        let Self::Kernel { poll, .. } = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let descriptor = descriptor.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&descriptor), source.token(), Interest::READABLE)
+    }
+
+    /// Watches it no longer; it is about to be closed.
+    pub(crate) fn forget_descriptor(&mut self, descriptor: &OwnedFd) {
+        if let Self::Kernel { poll, .. } = self {
+            // Should this fail, it was never registered.
+            let _ = poll.registry().deregister(&mut SourceFd(&descriptor.as_raw_fd()));
+        }
+    }
+
+    /// Starts a child that a test plays, with our ends of its pipes.
+    pub(crate) fn spawn_simulated(
+        &mut self,
+        program: Program,
+        ways: &[(RawFd, PipeWay)],
+        slot: u32,
+    ) -> io::Result<(SimulatedChild, Vec<OurEnd>)> {
+        match self {
+            Self::Kernel { .. } => Err(io::ErrorKind::Unsupported.into()),
+            Self::Simulated(port) => programs::spawn(port, program, ways, Source::Child(slot)),
+        }
+    }
+
     pub(crate) fn register_signals(
         &mut self,
         signals: &mut signal_hook_mio::v1_0::Signals,
+        source: Source,
     ) -> io::Result<()> {
         match self {
             Self::Kernel { poll, .. } => {
-                poll.registry().register(signals, Source::Signals.token(), Interest::READABLE)
+                poll.registry().register(signals, source.token(), Interest::READABLE)
             }
             Self::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
         }

@@ -11,15 +11,15 @@ use crate::tls::{TlsClient, TlsServer};
 
 /// Above this much buffered output the producer is paused: a few round trips' worth on a LAN,
 /// and what asyncio and Twisted use.
-const HIGH_WATER_MARK: usize = 64 * 1024;
+pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
 /// A quarter of it, so that a producer wakes before the socket runs dry and not for each packet.
-const LOW_WATER_MARK: usize = HIGH_WATER_MARK / 4;
+pub(crate) const LOW_WATER_MARK: usize = HIGH_WATER_MARK / 4;
 /// Sixteen times high water: replies to requests already taken fit, a flood of them does not.
 const STOP_READING_MARK: usize = 16 * HIGH_WATER_MARK;
 /// One's own writes are never refused below this; above it the peer is not worth the memory.
-const OUTPUT_LIMIT: usize = 64 * 1024 * 1024;
+pub(crate) const OUTPUT_LIMIT: usize = 64 * 1024 * 1024;
 /// Sixteen read buffers. Whoever collects more should consume it in pieces.
-const RECEIVE_LIMIT: usize = 1024 * 1024;
+pub(crate) const RECEIVE_LIMIT: usize = 1024 * 1024;
 /// nginx's `send_timeout` is 60 s; half of it, since only closing connections wait for it.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a closed connection waits for the peer's FIN: some round trips on a bad line.

@@ -22,6 +22,7 @@ use crate::network::{Network, Readiness};
 use crate::options::ReactorOptions;
 use crate::output::OutputPool;
 use crate::panics::isolate;
+use crate::process::{Children, ProcessProtocol};
 use crate::protocol::Protocol;
 use crate::random::Random;
 use crate::shutdown::Shutdown;
@@ -38,6 +39,8 @@ pub struct Reactor {
     pub(crate) protocols: Vec<Option<Box<dyn Protocol>>>,
     /// By the socket's slot; disjoint from `core` likewise.
     pub(crate) datagrams: Vec<Option<Box<dyn DatagramProtocol>>>,
+    /// By the child's slot, likewise.
+    pub(crate) processes: Vec<Option<Box<dyn ProcessProtocol>>>,
     pub(crate) core: Core,
     /// Readiness of this turn; kept for its allocation.
     readiness: Vec<Readiness>,
@@ -81,6 +84,7 @@ impl Reactor {
         Ok(Self {
             protocols: Vec::new(),
             datagrams: Vec::new(),
+            processes: Vec::new(),
             core: Core {
                 clock,
                 network,
@@ -93,6 +97,7 @@ impl Reactor {
                 attempts: Slab::new(),
                 ports: Ports::default(),
                 lanes: Slab::new(),
+                children: Children::default(),
                 resolver: None,
                 timers: Timers::new(),
                 tasks: Tasks::new(shared.clone()),
@@ -206,6 +211,12 @@ impl Reactor {
                 Source::Attempt(slot) => self.core.attempt_moved(slot),
                 Source::Datagram(slot) => self.datagram_ready(slot, ready),
                 Source::Arrival(slot) => self.core.arrival_moved(slot),
+                Source::Pipe(place) => self.core.pipe_ready(place, ready),
+                Source::Child(slot) => {
+                    let id = self.core.children.at(slot);
+                    self.core.children.exits.extend(id);
+                }
+                Source::ChildSignal => self.core.some_child_ended(),
                 Source::Waker => {} // what it tells of has its own step
                 Source::Signals => self.core.signals_moved(),
             }
@@ -222,6 +233,7 @@ impl Reactor {
             self.core.accept(id);
         }
         self.read_datagrams();
+        self.read_children();
     }
 
     /// Step 3: timers that are due, in order. One that is set meanwhile, even for now, waits for
@@ -246,6 +258,12 @@ impl Reactor {
                     });
                     self.log_failure(id, None, called);
                 }
+                Alarm::Process(id, call) => self.process_callback(id, |protocol, transport| {
+                    call(protocol, transport);
+                    Ok(())
+                }),
+                Alarm::ChildTimeout(id, limit) => self.core.child_timed_out(id, limit),
+                Alarm::ChildKill(id) => self.core.child_outstayed(id),
                 Alarm::Flush(id) => self.core.flush_timed_out(id),
                 Alarm::Linger(id) => self.core.finish(id),
                 Alarm::Handshake(id) => self.core.handshake_timed_out(id),

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use log::{debug, trace, warn};
 
 use crate::connection::{Connection, Intake, Stage};
+use crate::core::Core;
 use crate::identity::Source;
 use crate::network::Readiness;
 use crate::policy::Direction;
@@ -245,6 +246,20 @@ impl Reactor {
         match self.core.connections.get_mut(id) {
             Some(connection) if filtered => connection.keep(&mut data),
             _ => self.keep_left_over(id, data, true),
+        }
+    }
+}
+
+impl Core {
+    /// A new connection whose input no edge will tell of (a file, or a terminal that gives a line
+    /// at a time) is read until there is no more.
+    pub(crate) fn look_for_input(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.stream.is_read_to_the_end()
+        {
+            connection.readable = true;
+            connection.fin_seen = true; // so that a short read does not mean drained
+            self.mark_ready(id);
         }
     }
 }

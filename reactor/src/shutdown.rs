@@ -147,6 +147,7 @@ impl Reactor {
                     let core = self.core_mut();
                     let hurried = now || core.shutdown.timed_out;
                     if core.connections.len() > 0
+                        || !core.children.slots.is_empty()
                         || !core.births.is_empty()
                         || ((core.pool.is_busy() || core.functions > 0) && !hurried)
                     {
@@ -209,6 +210,7 @@ impl Reactor {
         for id in core.ports.ids() {
             core.close_datagram(id, Reason::Stopped);
         }
+        core.terminate_children();
         self.births_and_losses();
     }
 
@@ -229,6 +231,7 @@ impl Reactor {
                 core.abort(id, Reason::Stopped);
             }
         }
+        core.kill_children();
         self.births_and_losses();
     }
 

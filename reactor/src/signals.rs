@@ -4,61 +4,17 @@
 //! The system's handler only takes a note. What a signal means is done in a turn, between
 //! callbacks, like everything else.
 
-use std::fmt;
 use std::io;
 
 use log::{error, info};
-use signal_hook::consts;
+use signal_hook::consts::FORBIDDEN;
 use signal_hook_mio::v1_0::Signals as Hook;
 
 use crate::core::Core;
+use crate::identity::Source;
 use crate::network::Network;
 use crate::panics::isolate;
-use crate::{Error, LOG, Reactor};
-
-/// A signal that a program can [hear](Reactor::on_signal).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Signal {
-    /// SIGHUP: read the configuration again, to a server.
-    Hangup,
-    /// SIGINT: Ctrl-C.
-    Interrupt,
-    /// SIGTERM: stop.
-    Terminate,
-    /// SIGUSR1, with the meaning that the program gives it.
-    User1,
-    /// SIGUSR2, likewise.
-    User2,
-}
-
-impl Signal {
-    const ALL: [Self; 5] =
-        [Self::Hangup, Self::Interrupt, Self::Terminate, Self::User1, Self::User2];
-
-    fn number(self) -> i32 {
-        match self {
-            Self::Hangup => consts::SIGHUP,
-            Self::Interrupt => consts::SIGINT,
-            Self::Terminate => consts::SIGTERM,
-            Self::User1 => consts::SIGUSR1,
-            Self::User2 => consts::SIGUSR2,
-        }
-    }
-}
-
-impl fmt::Display for Signal {
-    /// As the system calls it: `SIGHUP`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hangup => "SIGHUP",
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-            Self::User1 => "SIGUSR1",
-            Self::User2 => "SIGUSR2",
-        })
-    }
-}
+use crate::{Error, LOG, Reactor, Signal};
 
 type Call = Box<dyn FnMut(&mut Reactor)>;
 
@@ -80,6 +36,10 @@ pub(crate) struct Signals {
 impl Signals {
     /// Lets the system tell of a signal.
     fn register(&mut self, signal: Signal, network: &mut Network) -> io::Result<()> {
+        if FORBIDDEN.contains(&signal.number()) {
+            let problem = format!("{signal} cannot be heard: it is the system's own");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         if network.simulated().is_some() {
             return Ok(()); // the simulation delivers them
         }
@@ -87,7 +47,7 @@ impl Signals {
             Some(hook) => hook.add_signal(signal.number()), // once is as good as twice
             None => {
                 let mut hook = Hook::new([signal.number()])?;
-                network.register_signals(&mut hook)?;
+                network.register_signals(&mut hook, Source::Signals)?;
                 self.hook = Some(hook);
                 Ok(())
             }
@@ -102,7 +62,7 @@ impl Signals {
     }
 
     fn stops_on(&self, signal: Signal) -> bool {
-        self.stops && matches!(signal, Signal::Interrupt | Signal::Terminate)
+        self.stops && matches!(signal, Signal::INT | Signal::TERM)
     }
 
     /// Whether one waits to be heard.
@@ -115,8 +75,9 @@ impl Core {
     /// The system has taken notes: they are fetched, and heard in the turn's step for calls.
     pub(crate) fn signals_moved(&mut self) {
         let Some(hook) = &mut self.signals.hook else { return };
-        let came: Vec<_> = hook.pending().collect();
-        for signal in Signal::ALL.into_iter().filter(|signal| came.contains(&signal.number())) {
+        let mut came: Vec<_> = hook.pending().filter_map(Signal::from_number).collect();
+        came.sort_unstable(); // they have no order of their own
+        for signal in came {
             self.signals.arrive(signal);
         }
     }
@@ -145,15 +106,16 @@ impl Reactor {
     ///
     /// # fn main() -> ropewalk_reactor::Result {
     /// let mut simulation = Simulation::new(1);
-    /// simulation.reactor().on_signal(Signal::Hangup, |reactor| reactor.stop())?;
-    /// simulation.signal(0, Signal::Hangup);
+    /// simulation.reactor().on_signal(Signal::HUP, |reactor| reactor.stop())?;
+    /// simulation.signal(0, Signal::HUP);
     /// simulation.settle();
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`Error::System`] when the handler cannot be installed.
+    /// [`Error::System`] when the handler cannot be installed: SIGKILL and SIGSTOP reach no program,
+    /// and those that tell of its own faults (SIGSEGV, SIGILL, SIGFPE) cannot wait for the loop.
     pub fn on_signal(
         &mut self,
         signal: Signal,
@@ -171,7 +133,7 @@ impl Reactor {
     /// [`Error::System`] when the handlers cannot be installed.
     pub fn stop_on_signals(&mut self) -> Result<(), Error> {
         let core = self.core_mut();
-        for signal in [Signal::Interrupt, Signal::Terminate] {
+        for signal in [Signal::INT, Signal::TERM] {
             core.signals.register(signal, &mut core.network).map_err(Error::System)?;
         }
         core.signals.stops = true;

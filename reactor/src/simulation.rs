@@ -46,12 +46,15 @@ use crate::{Error, Reactor, Signal};
 pub(crate) mod datagrams;
 pub(crate) mod network;
 mod peer;
+pub(crate) mod programs;
 
 pub use datagrams::DatagramPeer;
 pub use peer::Peer;
+pub use programs::{ChildEvent, SimulatedChild};
 
 use network::{Manners, Net, Port};
 use peer::Peers;
+use programs::Programs;
 
 /// What a turn costs in virtual time, so that work which always makes more work gets somewhere.
 const TURN_COSTS: Nanos = 1_000;
@@ -73,6 +76,7 @@ pub struct Simulation {
     /// For peers that are not reactors.
     outside: Port,
     peers: Peers,
+    programs: Rc<RefCell<Programs>>,
 }
 
 impl Simulation {
@@ -110,6 +114,7 @@ impl Simulation {
             reactors: Vec::new(),
             outside,
             peers: Peers::default(),
+            programs: Rc::default(),
         };
         simulation.add_reactor();
         simulation
@@ -182,7 +187,7 @@ impl Simulation {
 
     /// As [`add_reactor`](Self::add_reactor), with options.
     pub fn add_reactor_with(&mut self, options: ReactorOptions) -> usize {
-        let port = Port::new(&self.net);
+        let port = Port::with_programs(&self.net, &self.programs);
         let random = Random::Seeded(Seeded::new(self.chance.next()));
         let clock = Clock::simulated(self.clock.clone());
         let reactor = Reactor::assemble(Network::Simulated(port.clone()), clock, random, options)
@@ -258,6 +263,7 @@ impl Simulation {
     fn step_until(&mut self, limit: Nanos) -> bool {
         self.net.borrow_mut().advance();
         self.peers.pump();
+        programs::pump(&self.programs);
         let now = self.clock.get();
         let mut next = self.net.borrow().next_event();
         let mut able = Vec::new();

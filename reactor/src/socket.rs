@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::address::{Address, UnixAddress};
 use crate::options::{ConnectionOptions, ListenOptions};
+use crate::pipes::Pipes;
 use crate::simulation::network as simulated;
 use crate::system::{self, again};
 use crate::unix::{self, BoundPath, PeerCredentials, UnixEnd};
@@ -23,6 +24,7 @@ const PEEK: rustix::net::RecvFlags = rustix::net::RecvFlags::PEEK;
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(Box<UnixEnd>),
+    Pipes(Box<Pipes>),
     Simulated(Box<simulated::Stream>),
 }
 
@@ -38,6 +40,7 @@ impl Stream {
                 end.was_cut = was_cut;
                 Ok(count)
             }
+            Self::Pipes(pipes) => pipes.recv(buffer, limit),
             Self::Simulated(stream) => stream.recv(buffer, limit),
         }
     }
@@ -47,6 +50,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => again(|| stream.peek(data)),
             Self::Unix(end) => again(|| Ok(rustix::net::recv(&end.socket, &mut *data, PEEK)?.0)),
+            Self::Pipes(_) => Err(io::ErrorKind::Unsupported.into()), // nobody accepts one
             Self::Simulated(stream) => stream.peek(data),
         }
     }
@@ -60,6 +64,7 @@ impl Stream {
                 let socket = SockRef::from(&end.socket);
                 again(|| socket.send_with_flags(data, libc::MSG_NOSIGNAL))
             }
+            Self::Pipes(pipes) => pipes.send(&[IoSlice::new(data)]),
             Self::Simulated(stream) => stream.send(&[IoSlice::new(data)]),
         }
     }
@@ -73,6 +78,7 @@ impl Stream {
                 let socket = SockRef::from(&end.socket);
                 again(|| socket.send_vectored_with_flags(segments, libc::MSG_NOSIGNAL))
             }
+            Self::Pipes(pipes) => pipes.send(segments),
             Self::Simulated(stream) => stream.send(segments),
         }
     }
@@ -115,6 +121,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
             Self::Unix(end) => end.socket.shutdown(std::net::Shutdown::Write),
+            Self::Pipes(_) => Err(io::ErrorKind::Unsupported.into()), // the poller has to know
             Self::Simulated(stream) => {
                 stream.shutdown_write();
                 Ok(())
@@ -128,7 +135,7 @@ impl Stream {
             // Only a bad descriptor can fail here, and then the close says nothing either.
             Self::Tcp(stream) => drop(SockRef::from(&*stream).set_linger(Some(Duration::ZERO))),
             // A Unix socket has no reset of its own: the peer sees one if its bytes were unread.
-            Self::Unix(_) => {}
+            Self::Unix(_) | Self::Pipes(_) => {}
             Self::Simulated(stream) => stream.reset_on_close(),
         }
     }
@@ -138,6 +145,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.take_error(),
             Self::Unix(end) => end.socket.take_error(),
+            Self::Pipes(_) => Ok(None),
             Self::Simulated(stream) => Ok(stream.take_error()),
         }
     }
@@ -146,6 +154,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.local_addr().map(Address::Tcp),
             Self::Unix(end) => unix_name(SockRef::from(&end.socket).local_addr()),
+            Self::Pipes(_) => Ok(Address::Stdio),
             Self::Simulated(stream) => Ok(stream.local()),
         }
     }
@@ -155,6 +164,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.peer_addr().map(Address::Tcp),
             Self::Unix(end) => unix_name(SockRef::from(&end.socket).peer_addr()),
+            Self::Pipes(_) => Ok(Address::Stdio),
             Self::Simulated(stream) => stream.peer(),
         }
     }
@@ -163,7 +173,29 @@ impl Stream {
     pub(crate) fn configure(&self, options: &ConnectionOptions) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => configure(&SockRef::from(stream), options),
-            Self::Unix(_) | Self::Simulated(_) => Ok(()),
+            Self::Unix(_) | Self::Pipes(_) | Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Whether input has to be looked for to its end: no edge tells of it, or a short read says
+    /// nothing.
+    pub(crate) fn is_read_to_the_end(&self) -> bool {
+        matches!(self, Self::Pipes(pipes) if pipes.is_read_to_the_end())
+    }
+
+    /// Whether a close with unread input could destroy what the peer has not read yet.
+    pub(crate) fn needs_lingering(&self) -> bool {
+        match self {
+            Self::Pipes(pipes) => pipes.needs_lingering(),
+            _ => true,
+        }
+    }
+
+    /// Tells a terminal of another size.
+    pub(crate) fn resize_terminal(&self, rows: u16, columns: u16) -> io::Result<()> {
+        match self {
+            Self::Pipes(pipes) => pipes.resize_terminal(rows, columns),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -213,3 +213,116 @@ pub(crate) fn again<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R>
         }
     }
 }
+
+/// As read(2), at most `limit` bytes behind what `buffer` holds.
+pub(crate) fn read(
+    descriptor: impl AsFd,
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> io::Result<usize> {
+    let received = receive_with(buffer, limit, |room| {
+        let (read, _) = rustix::io::read(descriptor.as_fd(), room)?;
+        Ok((read.len(), ()))
+    });
+    received.map(|(count, ())| count)
+}
+
+/// What happens in a child between fork(2) and execve(2).
+pub(crate) struct BeforeExec {
+    /// A session of its own; with `true`, its descriptor 0 is the controlling terminal.
+    pub(crate) session: Option<bool>,
+    /// Descriptors of this process and the numbers that the child has for them, from 3 on. Each of
+    /// the former is above all of the latter, and stays open until the child runs.
+    pub(crate) moves: Vec<(RawFd, RawFd)>,
+    /// No descriptor of this process is above it; only where [`can_close_ranges`] says no.
+    pub(crate) highest: Option<RawFd>,
+}
+
+/// Lets the child of `command` begin as [`Program`](crate::Program) promises: it has the descriptors that
+/// are given to it and no others, blocks no signal, and is ended by SIGPIPE.
+pub(crate) fn before_exec(command: &mut std::process::Command, plan: BeforeExec) {
+    use std::os::unix::process::CommandExt;
+
+    let prepare = move || -> io::Result<()> {
+        if let Some(with_terminal) = plan.session {
+            rustix::process::setsid()?;
+            if with_terminal {
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
+        }
+        close_on_exec_from(3, plan.highest);
+        for &(from, to) in &plan.moves {
+            // SAFETY: dup2(2) touches no memory, and closes nothing that is in use: this is a
+            // child, in which nothing runs but this.
+            if unsafe { libc::dup2(from, to) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        // SAFETY: sigemptyset(3) fills in the set, of which sigprocmask(2) reads; SIG_DFL is a
+        // disposition that signal(2) takes.
+        unsafe {
+            let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+            libc::sigemptyset(none.as_mut_ptr());
+            if libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) < 0
+                || libc::signal(libc::SIGPIPE, libc::SIG_DFL) == libc::SIG_ERR
+            {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls, all of which are async-signal-safe; it neither
+    // allocates nor takes a lock, which another thread may have held at the fork.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Lets execve(2) close all descriptors from `first` on. They are not closed here, since std tells
+/// of a failed execve(2) through one of them.
+fn close_on_exec_from(first: RawFd, highest: Option<RawFd>) {
+    let Some(highest) = highest else {
+        close_range_on_exec(first as u32);
+        return;
+    };
+    for descriptor in first..=highest {
+        // SAFETY: fcntl(2) with F_SETFD touches no memory; a number that is no descriptor is an
+        // error that says so.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// Whether the system closes a whole range of descriptors (Linux does from 5.11 on).
+pub(crate) fn can_close_ranges() -> bool {
+    close_range_on_exec(u32::MAX)
+}
+
+#[cfg(target_os = "linux")]
+fn close_range_on_exec(first: u32) -> bool {
+    // SAFETY: close_range(2) touches no memory, and with this flag closes nothing yet.
+    0 == unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn close_range_on_exec(_: u32) -> bool {
+    false
+}
+
+/// Another descriptor for where `descriptor` leads, of `least` or more. `EBADF` if it leads nowhere.
+pub(crate) fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<std::os::fd::OwnedFd> {
+    // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC touches no memory, and looks itself whether its
+    // descriptor is one.
+    let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, least) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the system has just made it, for us.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(copy) })
+}
+
+/// As kill(2); a process group has a negative number.
+pub(crate) fn kill(process: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill(2) touches no memory.
+    match unsafe { libc::kill(process, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

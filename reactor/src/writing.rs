@@ -23,6 +23,7 @@ impl Reactor {
         }
         self.spare = dirty;
         self.flush_datagrams();
+        self.flush_children();
     }
 
     fn flush_connection(&mut self, id: ConnectionId) {

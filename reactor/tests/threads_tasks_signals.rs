@@ -780,28 +780,39 @@ fn a_signal_is_heard_by_each_of_its_handlers_in_order_and_inside_no_callback() {
                 reactor.call_later(set, move |_| heard.borrow_mut().push("timer"));
                 assert_ne!(name, "panics");
             };
-            simulation.reactor().on_signal(Signal::Hangup, hear).expect("a simulated one");
+            simulation.reactor().on_signal(Signal::HUP, hear).expect("a simulated one");
         }
         let told = heard.clone();
         let usr1 = move |_: &mut Reactor| told.borrow_mut().push("usr1");
-        simulation.reactor().on_signal(Signal::User1, usr1).expect("a simulated one");
-        simulation.signal(other, Signal::Hangup); // has no handler there
-        simulation.signal(0, Signal::User2); // nor this one here
+        simulation.reactor().on_signal(Signal::USR1, usr1).expect("a simulated one");
+        simulation.signal(other, Signal::HUP); // has no handler there
+        simulation.signal(0, Signal::USR2); // nor this one here
         for _ in 0..3 {
-            simulation.signal(0, Signal::Hangup); // one, until it is heard
+            simulation.signal(0, Signal::HUP); // one, until it is heard
         }
         busy.set(true);
-        simulation.signal(0, Signal::User1);
+        simulation.signal(0, Signal::USR1);
         busy.set(false);
         assert!(heard.borrow().is_empty(), "it waits for a turn");
         simulation.settle();
         let first = ["first", "panics", "last", "usr1", "timer", "timer", "timer"];
         assert_eq!(*heard.borrow(), first, "seed {seed}");
-        simulation.signal(0, Signal::Hangup);
+        simulation.signal(0, Signal::HUP);
         simulation.settle();
         assert_eq!(heard.borrow()[7..10], ["first", "panics", "last"], "seed {seed}");
         simulation.reactor().stop();
         simulation.settle();
+    }
+}
+
+#[test]
+fn a_signal_that_no_program_can_hear_is_an_error() {
+    for signal in [Signal::KILL, Signal::STOP] {
+        let mut reactor = Reactor::new().expect("descriptors");
+        for reactor in [&mut reactor, Simulation::new(1).reactor()] {
+            let refused = reactor.on_signal(signal, |_| {}).expect_err("it cannot be heard");
+            assert!(refused.to_string().contains(&format!("{signal} cannot be heard")), "{refused}");
+        }
     }
 }
 
@@ -816,11 +827,11 @@ fn on_the_simulated_network_a_signal_stops_in_order_and_a_second_one_at_once() {
             let over = Rc::new(Cell::new(false));
             let told = over.clone();
             simulation.reactor().after_shutdown(move |_| told.set(true));
-            simulation.signal(0, Signal::Terminate);
+            simulation.signal(0, Signal::TERM);
             simulation.run_for(Duration::from_secs(1));
             assert!(!over.get(), "seed {seed}: it is held");
             if second {
-                simulation.signal(0, Signal::Interrupt);
+                simulation.signal(0, Signal::INT);
                 simulation.run_for(Duration::from_secs(1));
                 assert!(over.get(), "seed {seed}");
             }
@@ -840,7 +851,7 @@ fn a_signal_of_the_system_is_heard_by_every_reactor_that_asked_for_it() {
             let mut reactors = Vec::new();
             for number in 0..2 {
                 let mut reactor = Reactor::new().expect("a poller");
-                for signal in [Signal::Hangup, Signal::User1, Signal::User2] {
+                for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
                     let heard = heard.clone();
                     let hear = move |_: &mut Reactor| heard.borrow_mut().push((number, signal));
                     reactor.on_signal(signal, hear).expect("a handler");
@@ -848,7 +859,7 @@ fn a_signal_of_the_system_is_heard_by_every_reactor_that_asked_for_it() {
                 reactors.push(reactor);
             }
             for (name, signal) in
-                [("HUP", Signal::Hangup), ("USR1", Signal::User1), ("USR2", Signal::User2)]
+                [("HUP", Signal::HUP), ("USR1", Signal::USR1), ("USR2", Signal::USR2)]
             {
                 raise(name);
                 for (number, reactor) in reactors.iter_mut().enumerate() {

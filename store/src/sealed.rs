@@ -88,7 +88,9 @@ impl Sealed {
         if let Some(index) = read_index(disk, number, length) {
             return Ok(Sealed { number, file: Some(file), index, damaged: false });
         }
-        log::info!("{name}: its index is missing or damaged, so it is read as a whole");
+        log::info!(
+            "{name}: a kill came before its index was written, or that has rotted; all of it is read"
+        );
         let (index, damage) = scan(&*file, &name, seed, length)?;
         Ok(Sealed { number, file: Some(file), index, damaged: !damage.is_empty() })
     }

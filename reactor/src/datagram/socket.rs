@@ -275,6 +275,7 @@ fn send_many(socket: impl AsFd, outbox: &Outbox) -> io::Result<usize> {
                 (_, Some(name)) => Some(SocketAddrUnix::new_abstract_name(name)?.as_any()),
                 (None, None) => return Err(io::ErrorKind::InvalidInput.into()),
             },
+            Some(Address::Stdio) => return Err(io::ErrorKind::InvalidInput.into()),
         });
         segments.push([IoSlice::new(data)]);
     }

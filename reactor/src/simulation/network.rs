@@ -30,6 +30,9 @@ pub(crate) use port::{Listening, Port, Stream};
 /// The first port that is given to those who ask for port 0.
 const FIRST_FREE_PORT: u16 = 49152;
 
+/// The port that belongs to no reactor: a simulation makes it first.
+const OUTSIDE: usize = 0;
+
 /// How the network plays with its streams.
 #[derive(Debug, Clone)]
 pub(crate) struct Manners {
@@ -458,6 +461,26 @@ impl Net {
                 self.ends.remove(&other);
             }
         }
+    }
+
+    /// Two ends that are connected, the second of which no reactor has.
+    pub(crate) fn pair(&mut self, port: usize) -> io::Result<(usize, usize)> {
+        self.take_descriptor(port)?;
+        self.take_descriptor(OUTSIDE)?;
+        let ours =
+            self.insert(End { connected: true, ..End::new(port, Address::Stdio, Address::Stdio) });
+        let theirs = self.insert(End {
+            connected: true,
+            other: Some(ours),
+            ..End::new(OUTSIDE, Address::Stdio, Address::Stdio)
+        });
+        self.end(ours).other = Some(theirs);
+        Ok((ours, theirs))
+    }
+
+    /// Tells a reactor that something has happened to `source`.
+    pub(crate) fn tell(&mut self, port: usize, source: Source) {
+        mark_edge(&mut self.edges[port], source, |edge| edge.readable = true);
     }
 
     fn insert(&mut self, end: End) -> usize {

@@ -36,17 +36,9 @@ pub(crate) struct Peers(Vec<Weak<RefCell<State>>>);
 
 impl Peers {
     pub(crate) fn add(&mut self, stream: Stream) -> Peer {
-        let state = Rc::new(RefCell::new(State {
-            stream: Some(stream),
-            unsent: BytesMut::new(),
-            received: BytesMut::new(),
-            reads: true,
-            shut: false,
-            ended: false,
-            reset: false,
-        }));
-        self.0.push(Rc::downgrade(&state));
-        Peer(state)
+        let peer = Peer::new(stream);
+        self.0.push(Rc::downgrade(&peer.0));
+        peer
     }
 
     pub(crate) fn pump(&mut self) {
@@ -100,6 +92,23 @@ impl State {
 }
 
 impl Peer {
+    /// One that moves when it is [pumped](Self::pump).
+    pub(super) fn new(stream: Stream) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            stream: Some(stream),
+            unsent: BytesMut::new(),
+            received: BytesMut::new(),
+            reads: true,
+            shut: false,
+            ended: false,
+            reset: false,
+        })))
+    }
+
+    pub(super) fn pump(&self) {
+        self.0.borrow_mut().pump();
+    }
+
     /// Sends `data`, behind what still waits.
     pub fn write(&mut self, data: &[u8]) {
         let mut state = self.0.borrow_mut();

@@ -15,12 +15,15 @@ use crate::address::{Address, UnixAddress};
 use crate::identity::Source;
 use crate::network::Readiness;
 use crate::options::ListenOptions;
+use crate::simulation::programs::Programs;
 
 /// One reactor's access to the network.
 #[derive(Clone)]
 pub(crate) struct Port {
     net: Rc<RefCell<Net>>,
     number: usize,
+    /// What it can run; not in the network, which children hold on to.
+    programs: Rc<RefCell<Programs>>,
 }
 
 impl Port {
@@ -28,7 +31,16 @@ impl Port {
         let mut inner = net.borrow_mut();
         inner.edges.push(BTreeMap::new());
         inner.descriptors.push((0, usize::MAX));
-        Self { net: net.clone(), number: inner.edges.len() - 1 }
+        Self { net: net.clone(), number: inner.edges.len() - 1, programs: Rc::default() }
+    }
+
+    /// One whose reactor can run these programs.
+    pub(crate) fn with_programs(net: &Rc<RefCell<Net>>, programs: &Rc<RefCell<Programs>>) -> Self {
+        Self { programs: programs.clone(), ..Self::new(net) }
+    }
+
+    pub(crate) fn programs(&self) -> &Rc<RefCell<Programs>> {
+        &self.programs
     }
 
     pub(crate) fn net(&self) -> &Rc<RefCell<Net>> {
@@ -82,7 +94,7 @@ impl Port {
         let mut net = self.net.borrow_mut();
         net.take_descriptor(self.number)?;
         let local = match address {
-            Address::Unix(_) => Address::Unix(UnixAddress::unnamed()),
+            Address::Unix(_) | Address::Stdio => Address::Unix(UnixAddress::unnamed()),
             _ => {
                 let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
                 let mut local = bind.unwrap_or(loopback);
@@ -163,6 +175,14 @@ impl Stream {
             net.edges[port].remove(&earlier);
         }
         net.edge_of_state(self.end);
+    }
+
+    /// The two ends of a pipe: one for the port's reactor, one that no reactor watches.
+    pub(crate) fn pair(port: &Port) -> io::Result<(Self, Self)> {
+        let mut net = port.net.borrow_mut();
+        let (ours, theirs) = net.pair(port.number)?;
+        let stream = |end| Self { net: port.net.clone(), end };
+        Ok((stream(ours), stream(theirs)))
     }
 
     /// A stream of the test's own, which no reactor watches.
