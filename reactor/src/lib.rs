@@ -36,6 +36,7 @@
 compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
 
 mod address;
+mod answer;
 mod arrival;
 mod async_stream;
 #[cfg(feature = "bench")]
@@ -97,6 +98,7 @@ mod unix;
 mod writing;
 
 pub use address::{Address, UnixAddress};
+pub use answer::{Answer, RemotePromise};
 pub use async_stream::protocol::{AsyncFactory, AsyncProtocol, async_protocol};
 pub use async_stream::{AsyncStream, AsyncWriter};
 pub use cores::{Cores, CoresHandle};
