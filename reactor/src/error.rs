@@ -96,6 +96,13 @@ pub enum Error {
     PoolFull,
     /// The reactor is stopping, or has stopped.
     Stopped,
+    /// Of several reactors one could not be set up, failed, or panicked.
+    Core {
+        /// Which, from 0.
+        number: usize,
+        /// What it said.
+        source: BoxError,
+    },
     /// `turn` or `run` was called from inside a callback.
     Nested,
     /// A service cannot be added or started.
@@ -151,6 +158,7 @@ impl fmt::Display for Error {
             Self::TooLong(limit) => write!(f, "more than {limit} bytes made no whole message"),
             Self::PoolFull => f.write_str("the thread pool's queue is full"),
             Self::Stopped => f.write_str("the reactor has stopped"),
+            Self::Core { number, source } => write!(f, "core {number}: {source}"),
             Self::Nested => f.write_str("the reactor was asked to turn from inside a callback"),
             Self::Service { name, source } => write!(f, "service {name}: {source}"),
             Self::Other(error) => write!(f, "{error}"),
@@ -168,6 +176,7 @@ impl std::error::Error for Error {
             | Self::Resolve { source, .. } => Some(source),
             Self::Handshake { source: error, .. }
             | Self::Service { source: error, .. }
+            | Self::Core { source: error, .. }
             | Self::Other(error) => Some(&**error),
             _ => None,
         }

@@ -147,7 +147,12 @@ impl Shared {
     }
 
     pub(crate) fn push_task(&self, task: TaskId) {
-        self.lock().tasks.push(task);
+        let mut queues = self.lock();
+        if queues.closed {
+            return; // nobody polls it any more
+        }
+        queues.tasks.push(task);
+        drop(queues);
         self.notify();
     }
 

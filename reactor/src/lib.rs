@@ -36,6 +36,7 @@
 compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
 
 mod address;
+mod answer;
 mod arrival;
 mod async_stream;
 #[cfg(feature = "bench")]
@@ -46,6 +47,7 @@ mod clock;
 mod connection;
 mod connector;
 mod core;
+mod cores;
 mod datagram;
 mod deferred;
 mod endpoint;
@@ -80,6 +82,7 @@ mod requests;
 mod resolver;
 mod service;
 mod setters;
+mod shared_listener;
 mod shutdown;
 mod signal;
 mod signals;
@@ -99,8 +102,10 @@ mod unix;
 mod writing;
 
 pub use address::{Address, UnixAddress};
+pub use answer::{Answer, RemotePromise};
 pub use async_stream::protocol::{AsyncFactory, AsyncProtocol, async_protocol};
 pub use async_stream::{AsyncStream, AsyncWriter};
+pub use cores::{Cores, CoresHandle};
 pub use datagram::{
     DatagramId, DatagramOptions, DatagramProtocol, DatagramTransport, Interface, Posted,
 };
@@ -125,6 +130,7 @@ pub use reconnecting::ReconnectingClient;
 pub use repeating::RepeatingCall;
 pub use resolver::Resolver;
 pub use service::{ListeningService, Service, ServiceOptions, ServiceState, Services};
+pub use shared_listener::SharedListener;
 pub use shutdown::Hold;
 pub use signal::{BadSignal, Signal};
 pub use simulation::Simulation;

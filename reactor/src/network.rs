@@ -194,7 +194,7 @@ impl Network {
     }
 
     /// Tells the kernel's poller of a listener.
-    fn watch(&mut self, listening: &mut Listening, source: Source) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, listening: &mut Listening, source: Source) -> io::Result<()> {
         let Self::Kernel { poll, .. } = self else { return Ok(()) };
         match listening {
             Listening::Tcp(listener) => {

@@ -136,12 +136,13 @@ impl Reactor {
     /// Turns until the reactor is stopped, in order: see [`stop`](Self::stop).
     ///
     /// # Errors
-    /// [`Error::System`] when the poller fails, and [`Error::Nested`] inside a callback.
+    /// [`Error::System`] when the poller fails, [`Error::Nested`] inside a callback, and
+    /// [`Error::Other`] with what [`fail`](Self::fail) was given.
     pub fn run(&mut self) -> Result<(), Error> {
         while !self.core.shutdown.is_over() {
             self.turn(None)?;
         }
-        Ok(())
+        self.core.shutdown.take_failure().map_or(Ok(()), |error| Err(Error::Other(error)))
     }
 
     /// One turn of the loop: waits until something happens, at most for `limit` (`None` is

@@ -13,7 +13,7 @@ use crate::panics::isolate;
 use crate::protocol::Reason;
 use crate::transport::downcast;
 use crate::{
-    ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, Promise, Reactor,
+    BoxError, ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, Promise, Reactor,
     RepeatingCall, TimerId, Transport,
 };
 
@@ -241,6 +241,13 @@ impl Reactor {
     /// Stops in order, once the current callback has returned: triggers before, then every
     /// listener is closed and every connection flushed and closed, then triggers after.
     pub fn stop(&mut self) {
+        self.core.shutdown.request();
+    }
+
+    /// Stops in order, since the program cannot go on: [`run`](Self::run) answers `error` in the
+    /// end. The first one counts.
+    pub fn fail(&mut self, error: impl Into<BoxError>) {
+        self.core.shutdown.fail(error.into());
         self.core.shutdown.request();
     }
 

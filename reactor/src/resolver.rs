@@ -46,6 +46,12 @@ pub(crate) fn now(network: &Network, host: &str) -> Result<Vec<IpAddr>, Error> {
     answer.map_err(|source| Error::Resolve { host: host.to_owned(), source })
 }
 
+/// As [`now`], before there is a network to ask.
+pub(crate) fn here(host: &str) -> Result<Vec<IpAddr>, Error> {
+    let answer = loopback(host).map_or_else(|| lookup(host), Ok);
+    answer.map_err(|source| Error::Resolve { host: host.to_owned(), source })
+}
+
 #[expect(clippy::disallowed_methods, reason = "the seam itself: names enter here")]
 fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     let addresses: Vec<_> = (host, 0).to_socket_addrs()?.map(|address| address.ip()).collect();

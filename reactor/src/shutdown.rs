@@ -11,7 +11,7 @@ use crate::core::Alarm;
 use crate::panics::isolate;
 use crate::protocol::Reason;
 use crate::timer::TimerId;
-use crate::{Deferred, LOG, Reactor};
+use crate::{BoxError, Deferred, LOG, Reactor};
 
 /// What a trigger before shutdown may answer: `()`, or a deferred that holds the stop until it
 /// has fired.
@@ -51,6 +51,8 @@ pub(crate) struct Shutdown {
     holds: Rc<Cell<usize>>,
     deadline: Option<TimerId>,
     timed_out: bool,
+    /// What `run` is to answer.
+    failure: Option<BoxError>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +82,14 @@ impl Shutdown {
 
     pub(crate) fn request_now(&mut self) {
         self.requested = Requested::Now;
+    }
+
+    pub(crate) fn fail(&mut self, error: BoxError) {
+        self.failure.get_or_insert(error);
+    }
+
+    pub(crate) fn take_failure(&mut self) -> Option<BoxError> {
+        self.failure.take()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

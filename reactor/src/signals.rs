@@ -25,12 +25,19 @@ pub(crate) struct Signals {
     hook: Option<Hook>,
     /// SIGINT and SIGTERM stop the reactor.
     stops: bool,
+    /// Another reactor of this program says so in the log.
+    is_silent: bool,
     /// One of them has come.
     stopping: bool,
     /// In the order of asking. `None` while it is called.
     handlers: Vec<(Signal, Option<Call>)>,
     /// Came, and has not been heard yet. Each is in here once, as the system has it too.
     arrived: Vec<Signal>,
+}
+
+/// Collects SIGINT and SIGTERM from now on, for a reactor that is yet to be made.
+pub(crate) fn catch() -> Result<Hook, Error> {
+    Hook::new([consts::SIGINT, consts::SIGTERM]).map_err(Error::System)
 }
 
 impl Signals {
@@ -140,6 +147,15 @@ impl Reactor {
         Ok(())
     }
 
+    /// As [`stop_on_signals`](Self::stop_on_signals), also for what was [caught](catch) before. To be
+    /// called before any signal is asked for.
+    pub(crate) fn stop_on_caught(&mut self, mut hook: Hook, is_silent: bool) -> Result<(), Error> {
+        let core = self.core_mut();
+        core.network.register_signals(&mut hook).map_err(Error::System)?;
+        core.signals = Signals { hook: Some(hook), stops: true, is_silent, ..Signals::default() };
+        Ok(())
+    }
+
     /// Makes the calls for what has arrived.
     pub(crate) fn hear_signals(&mut self) {
         for signal in std::mem::take(&mut self.core_mut().signals.arrived) {
@@ -165,12 +181,16 @@ impl Reactor {
         if !core.signals.stops_on(signal) {
             return;
         }
-        if std::mem::replace(&mut core.signals.stopping, true) {
-            info!(target: LOG, "{signal} again: stopping at once");
+        let again = std::mem::replace(&mut core.signals.stopping, true);
+        if again {
             core.shutdown.request_now();
         } else {
-            info!(target: LOG, "{signal}: stopping; again to stop at once");
             core.shutdown.request();
+        }
+        match (core.signals.is_silent, again) {
+            (true, _) => {}
+            (false, true) => info!(target: LOG, "{signal} again: stopping at once"),
+            (false, false) => info!(target: LOG, "{signal}: stopping; again to stop at once"),
         }
     }
 }

@@ -37,11 +37,11 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::clock::{Clock, Nanos, nanos};
-use crate::endpoint::{Endpoint, Target};
+use crate::endpoint::{Endpoint, IntoEndpoint, Target};
 use crate::network::Network;
-use crate::options::ReactorOptions;
+use crate::options::{ListenOptions, ReactorOptions};
 use crate::random::{Random, Seeded};
-use crate::{Error, Reactor, Signal};
+use crate::{Error, Reactor, SharedListener, Signal};
 
 pub(crate) mod datagrams;
 pub(crate) mod network;
@@ -216,6 +216,29 @@ impl Simulation {
     /// If there is no such reactor.
     pub fn signal(&mut self, index: usize, signal: Signal) {
         self.reactors[index].0.core_mut().simulate_signal(signal);
+    }
+
+    /// An address for several reactors of this simulation to listen on, with
+    /// [`listen_shared`](Reactor::listen_shared): what [`Cores::listen`](crate::Cores::listen) is to
+    /// real ones. The seed says who gets which caller.
+    ///
+    /// # Errors
+    /// The address is bad, or is no address.
+    pub fn share(&mut self, endpoint: impl IntoEndpoint) -> Result<SharedListener, Error> {
+        let endpoint = endpoint.into_endpoint()?;
+        let mut address = match endpoint.target() {
+            Target::Address(address) => address.clone(),
+            _ => {
+                let source = std::io::ErrorKind::Unsupported.into();
+                return Err(Error::Listen { endpoint, source });
+            }
+        };
+        if let Address::Tcp(address) = &mut address
+            && address.port() == 0
+        {
+            address.set_port(self.net.borrow_mut().free_port());
+        }
+        SharedListener::simulated(endpoint, address, ListenOptions::default())
     }
 
     /// Virtual time since the beginning.

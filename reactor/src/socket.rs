@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -213,9 +214,9 @@ impl Stream {
 pub(crate) enum Listening {
     Tcp(TcpListener),
     Unix {
-        /// Dropped first: a path that is there is one that can be connected to.
-        #[expect(dead_code, reason = "it is there to be dropped")]
-        path: Option<BoundPath>,
+        /// Dropped first: a path that is there is one that can be connected to. Listeners that share
+        /// it keep it until the last of them goes.
+        path: Option<Arc<BoundPath>>,
         listener: UnixListener,
     },
     Simulated(simulated::Listening),
@@ -245,7 +246,7 @@ impl Listening {
     pub(crate) fn unix(address: &UnixAddress, options: &ListenOptions) -> io::Result<Self> {
         let (socket, path) = unix::bound(address, Type::STREAM, options.mode)?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Ok(Self::Unix { path, listener: UnixListener::from_std(socket.into()) })
+        Ok(Self::Unix { path: path.map(Arc::new), listener: UnixListener::from_std(socket.into()) })
     }
 
     /// Whether it has a descriptor.

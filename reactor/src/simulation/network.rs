@@ -24,6 +24,7 @@ use crate::network::Readiness;
 use crate::random::Seeded;
 
 mod port;
+mod sharing;
 
 pub(crate) use port::{Listening, Port, Stream};
 
@@ -75,6 +76,9 @@ struct Queue {
     source: Source,
     waiting: VecDeque<(usize, Address)>,
     backlog: usize,
+    /// Whether others may listen at its address; and those that do.
+    shares: bool,
+    behind: Vec<Queue>,
 }
 
 /// One end of a stream.
@@ -274,6 +278,7 @@ impl Net {
             }
             _ => to.clone(),
         };
+        self.draw_listener(&at);
         let room = self.listeners.get(&at).map(|queue| queue.waiting.len() < queue.backlog);
         match room {
             Some(true) => {}

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
+use super::sharing::Owner;
 use super::{End, Event, Net, Queue};
 use crate::address::{Address, UnixAddress};
 use crate::identity::Source;
@@ -75,14 +76,20 @@ impl Port {
                 local.set_port(net.free_port());
             }
         }
-        if net.listeners.contains_key(&local) {
+        net.take_descriptor(self.number)?;
+        let queue = Queue {
+            port: self.number,
+            source,
+            waiting: VecDeque::new(),
+            backlog: options.backlog.max(1) as usize,
+            shares: options.reuse_port,
+            behind: Vec::new(),
+        };
+        if !net.add_listener(&local, queue) {
+            net.descriptors[self.number].0 -= 1;
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        net.take_descriptor(self.number)?;
-        let backlog = options.backlog.max(1) as usize;
-        let queue = Queue { port: self.number, source, waiting: VecDeque::new(), backlog };
-        net.listeners.insert(local.clone(), queue);
-        Ok(Listening { net: self.net.clone(), local })
+        Ok(Listening { net: self.net.clone(), local, owner: (self.number, source) })
     }
 
     pub(crate) fn connect(
@@ -215,6 +222,7 @@ impl fmt::Debug for Stream {
 pub(crate) struct Listening {
     net: Rc<RefCell<Net>>,
     local: Address,
+    owner: Owner,
 }
 
 impl Listening {
@@ -225,10 +233,11 @@ impl Listening {
     pub(crate) fn accept(&mut self) -> io::Result<(Stream, Address)> {
         let mut net = self.net.borrow_mut();
         let nobody = || io::Error::from(io::ErrorKind::WouldBlock);
-        let queue = net.listeners.get(&self.local).filter(|queue| !queue.waiting.is_empty());
+        let queue = net.queue_of(&self.local, self.owner);
+        let queue = queue.filter(|queue| !queue.waiting.is_empty());
         let port = queue.ok_or_else(nobody)?.port;
         net.take_descriptor(port)?;
-        let queue = net.listeners.get_mut(&self.local);
+        let queue = net.queue_of(&self.local, self.owner);
         let first = queue.and_then(|queue| queue.waiting.pop_front());
         let (end, peer) = first.ok_or_else(nobody)?;
         Ok((Stream { net: self.net.clone(), end }, peer))
@@ -238,8 +247,7 @@ impl Listening {
     pub(crate) fn shed(&mut self) -> bool {
         let mut net = self.net.borrow_mut();
         let waiting = net
-            .listeners
-            .get_mut(&self.local)
+            .queue_of(&self.local, self.owner)
             .and_then(|queue| queue.waiting.pop_front().map(|(end, _)| (queue.port, end)));
         if let Some((port, end)) = waiting {
             net.descriptors[port].0 += 1;
@@ -252,7 +260,7 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut net = self.net.borrow_mut();
-        let Some(queue) = net.listeners.remove(&self.local) else { return };
+        let Some(queue) = net.remove_listener(&self.local, self.owner) else { return };
         net.edges[queue.port].remove(&queue.source);
         net.descriptors[queue.port].0 -= 1;
         for (end, _) in queue.waiting {
