@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A fenced block of Rust, and the file that it claims to be a part of.
+/// A fenced block of Rust, TOML or a systemd unit, and the file that it claims to be a part of.
 struct Listing {
     line: usize,
     source: Option<String>,
@@ -38,7 +38,8 @@ fn listings(page: &str) -> Vec<Listing> {
     let mut lines = page.lines().enumerate();
     let mut source = None;
     while let Some((number, line)) = lines.next() {
-        if line.starts_with("```rust") {
+        let other = ["```toml", "```ini"].contains(&line) && source.is_some();
+        if line.starts_with("```rust") || other {
             let body = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
             let text = body.map(|line| format!("{line}\n")).collect();
             listings.push(Listing { line: number + 1, source: source.take(), text });

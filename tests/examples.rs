@@ -509,3 +509,12 @@ fn every_example_is_short_says_how_to_run_it_and_is_run_here() {
         assert!(run.iter().any(|run| here.contains(run)), "{name} is not run");
     }
 }
+
+#[test]
+fn services() {
+    let server = Server::start_on_a_port("services", &[]);
+    let mut said = String::new();
+    server.call().0.read_to_string(&mut said).expect("text, then the end");
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    assert_eq!(said, format!("this is {}\n", name.trim()));
+}

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::data;
 use crate::memory::MemoryLimit;
+use crate::privileges::Identity;
 use crate::service::Listen;
 use crate::size::Size;
 
@@ -173,8 +174,8 @@ impl fmt::Display for AmqpError {
             }
             Self::NoDirectory => write!(
                 f,
-                "there is no home directory for its data; choose one with --data DIR, or keep \
-                 nothing with --memory"
+                "there is no home directory for its data; choose one with --data DIR (`data` in a \
+                 file), or keep nothing with --memory"
             ),
             Self::BothMemoryAndData => write!(f, "choose one of `data` and `memory`"),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
@@ -197,20 +198,53 @@ impl Amqp {
         }
     }
 
-    /// A server on this reactor with all that the options say, ready to listen.
-    pub(crate) fn server(&self, reactor: &mut Reactor) -> Result<Server, AmqpError> {
-        let server = Server::new(self.config());
+    /// Where the data is kept; `None` when it is not.
+    pub(crate) fn directory(
+        &self,
+        identity: Option<&Identity>,
+    ) -> Result<Option<PathBuf>, AmqpError> {
         match (&self.data, self.memory) {
-            (Some(_), true) => return Err(AmqpError::BothMemoryAndData),
-            (None, true) => server.start(reactor).map_err(AmqpError::Randomness)?,
-            (Some(directory), false) => data::open(&server, directory, reactor)?,
+            (Some(_), true) => Err(AmqpError::BothMemoryAndData),
+            (None, true) => Ok(None),
+            (Some(directory), false) => Ok(Some(directory.clone())),
             (None, false) => {
-                let directory = data::default_directory().ok_or(AmqpError::NoDirectory)?;
-                data::open(&server, &directory, reactor)?;
+                data::default_directory(identity).ok_or(AmqpError::NoDirectory).map(Some)
             }
         }
+    }
+
+    /// Reads the files that the options name, as far as nothing has to be started for that.
+    pub(crate) fn check(&self) -> Result<(), AmqpError> {
         if let Some(path) = &self.definitions {
-            import(&server, path, reactor)?;
+            let json = read_file(path, |path| std::fs::read(path))?;
+            let read = definitions::read(&json, &mut |_| {});
+            read.map_err(|error| AmqpError::Definitions {
+                path: path.clone(),
+                problem: error.to_string(),
+            })?;
+        }
+        self.user_file.as_deref().map_or(Ok(Vec::new()), read_users).map(drop)
+    }
+
+    /// A server that is not started: its listeners can be there before, as long as the loop does not
+    /// turn.
+    pub(crate) fn server(&self) -> Server {
+        Server::new(self.config())
+    }
+
+    /// Starts the server with all that the options say.
+    pub(crate) fn start(
+        &self,
+        server: &Server,
+        identity: Option<&Identity>,
+        reactor: &mut Reactor,
+    ) -> Result<(), AmqpError> {
+        match self.directory(identity)? {
+            None => server.start(reactor).map_err(AmqpError::Randomness)?,
+            Some(directory) => data::open(server, &directory, identity, reactor)?,
+        }
+        if let Some(path) = &self.definitions {
+            import(server, path, reactor)?;
         }
         let mut users = match &self.user_file {
             Some(path) => read_users(path)?,
@@ -218,13 +252,13 @@ impl Amqp {
         };
         users.extend_from_slice(&self.user);
         for user in &users {
-            self.add_user(&server, user, reactor)?;
+            self.add_user(server, user, reactor)?;
         }
         if server.with_broker(|broker| broker.users().next().is_none()) == Some(true) {
             warn!("amqp: there is no user, so nobody can log in: see --user-file");
         }
         info!("amqp: messages may hold {}", self.memory_limit.unwrap_or_default());
-        Ok(server)
+        Ok(())
     }
 
     fn config(&self) -> Config {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::amqp::Amqp;
 use crate::data::DataTool;
+use crate::privileges::Who;
 use crate::service::{Echo, Http, Line};
 
 /// Event-driven servers: a message queue for every RabbitMQ client, HTTP, lines, echo.
@@ -20,17 +21,13 @@ const MORE: &str = "\
 Each listener that is bound prints a line on standard output, `listening KIND ADDRESS`; the log
 goes to standard error (RUST_LOG=info is the default, debug shows connections, trace every event).
 SIGINT (Ctrl-C) and SIGTERM stop in order: what is under way is flushed, for 10 seconds at most. A
-second one stops at once.";
+second one stops at once. SIGHUP reads certificates again, and the file of `serve --config`.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start every service on its usual loopback port, or those that a file lists
     #[command(after_help = CONFIG)]
-    Serve {
-        /// A TOML file that lists the services
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
+    Serve(Serve),
     /// Start the message queue: AMQP 0-9-1, as RabbitMQ speaks it
     #[command(after_help = AMQP, args_conflicts_with_subcommands = true)]
     Amqp(Box<MessageQueue>),
@@ -43,6 +40,20 @@ pub(crate) enum Command {
     /// Start a server that sends each byte back (RFC 862), or each datagram (udp://127.0.0.1:7007)
     #[command(after_help = ADDRESSES)]
     Echo(Echo),
+}
+
+/// Several services.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// A TOML file that lists the services; it is read again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Tell what is wrong with the file, and start nothing
+    #[arg(long, requires = "config")]
+    pub(crate) check: bool,
+    /// Once everything is bound, go on as this user and not as root any more
+    #[arg(long, value_name = "NAME[:GROUP]")]
+    pub(crate) user: Option<Who>,
 }
 
 /// The message queue, or a tool for what it left on the disk.
@@ -122,7 +133,15 @@ lists there:
 );
 
 const CONFIG: &str = "\
-The file is a list of services. Their options are named as on the command line:
+The file begins with what concerns the process, all of which may be left out:
+
+    user = \"ropewalk:ropewalk\"     # who it goes on as once root has bound everything
+    shutdown-timeout = 10           # seconds that connections may take to flush at the end
+    log = \"info\"                    # error, warn, info, debug, trace; RUST_LOG goes before it
+    pid-file = \"/run/ropewalk/pid\"
+
+Then come the services, any number of each kind. Their options are named as on the command line, and
+`name` is for the log and for errors:
 
     [[service]]
     kind = \"amqp\"
@@ -130,5 +149,14 @@ The file is a list of services. Their options are named as on the command line:
 
     [[service]]
     kind = \"line\"
+    name = \"upper-floor\"
     listen = [\"tcp://127.0.0.1:7000\"]
-    max-length = 4096";
+    max-length = 4096
+
+SIGHUP reads the file again. What is new in it is listened on, what is gone no more, and connections
+go on; changed options are for new connections. What needs a restart is told in the log, and so is a
+mistake, which changes nothing. Under systemd (Type=notify-reload) the unit is ready when everything is
+bound and the message queues have their data back.
+
+`user` needs root to start with. Data directories have to be the user's, who must be able to read
+certificates and keys when they change.";

@@ -1,6 +1,7 @@
-//! The configuration file: TOML, a list of services. Whatever is wrong with it is told with the
-//! line that it stands in.
+//! The configuration file: TOML, what concerns the process at the top, then a list of services.
+//! Whatever is wrong with it is told with the line that it stands in.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,58 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
+use crate::process::Process;
 use crate::service::Service;
+
+/// All that a file says.
+#[derive(Debug, Default)]
+pub(crate) struct Configuration {
+    pub(crate) process: Process,
+    /// The top of the file, by key: to tell what has changed.
+    pub(crate) settings: Settings,
+    pub(crate) services: Vec<Named>,
+}
+
+/// What was written, by its key.
+pub(crate) type Settings = BTreeMap<String, Setting>;
+
+/// A value as it was written, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) line: usize,
+    pub(crate) value: toml::Value,
+}
+
+/// A service, and what it is called in the log and in errors.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// Its own, or else its kind (`echo`, then `echo-2`); no other one has it.
+    pub(crate) name: String,
+    pub(crate) service: Service,
+    pub(crate) settings: Settings,
+}
+
+impl Configuration {
+    /// Services with no file.
+    pub(crate) fn of(services: Vec<Service>) -> Self {
+        let named = services.into_iter().map(|service| Named {
+            name: service.kind().to_owned(),
+            service,
+            settings: Settings::new(),
+        });
+        Self { services: named.collect(), ..Self::default() }
+    }
+}
+
+/// The keys whose values are others in `new`, with the line to look at: that of the new one, or of the
+/// former one if it has gone.
+pub(crate) fn differences<'a>(old: &'a Settings, new: &'a Settings) -> Vec<(&'a str, usize)> {
+    let changed = new
+        .iter()
+        .filter(|(key, setting)| old.get(*key).is_none_or(|before| before.value != setting.value));
+    let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
+    changed.chain(gone).map(|(key, setting)| (key.as_str(), setting.line)).collect()
+}
 
 /// Why a configuration file cannot be used.
 #[derive(Debug)]
@@ -28,8 +80,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Reads the services that the file lists, in its order.
-pub(crate) fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
+/// Reads the file.
+pub(crate) fn read(path: &Path) -> Result<Configuration, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
         path: path.to_owned(),
         line: None,
@@ -37,9 +89,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
     })?;
     parse(&text).map_err(|Problem { at, problem }| ConfigError {
         path: path.to_owned(),
-        line: at.map(|at| 1 + text[..at.min(text.len())].matches('\n').count()),
+        line: at.map(|at| line_of(&text, at)),
         problem,
     })
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }
 
 /// What is wrong, and at which byte.
@@ -61,34 +117,90 @@ impl From<toml::de::Error> for Problem {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<Service>, Problem> {
+/// What may stand at the top.
+const TOP: &str = "user, group, shutdown-timeout, log, pid-file and a list of [[service]]";
+
+fn parse(text: &str) -> Result<Configuration, Problem> {
     let file = DeTable::parse(text)?;
-    let mut services = Vec::new();
-    for (key, value) in file.into_inner() {
-        if key.get_ref() != "service" {
-            let problem =
-                format!("unknown key `{}`: the file is a list of [[service]]", key.get_ref());
-            return Err(Problem::at(key.span(), problem));
-        }
-        let span = value.span();
-        let DeValue::Array(list) = value.into_inner() else {
+    let values: toml::Table = toml::from_str(text)?;
+    let span = file.span();
+    let mut top = file.into_inner();
+    let mut configuration = Configuration::default();
+    if let Some(list) = top.remove("service") {
+        let span = list.span();
+        let DeValue::Array(list) = list.into_inner() else {
             return Err(Problem::at(span, "write each service under [[service]]"));
         };
-        for entry in list {
-            services.push(service(entry)?);
+        let values = values.get("service").and_then(|list| list.as_array());
+        for (index, entry) in list.into_iter().enumerate() {
+            let values = values.and_then(|list| list.get(index)?.as_table());
+            let named =
+                service(entry, &configuration.services, |table| settings(text, table, values))?;
+            configuration.services.push(named);
         }
     }
-    if services.is_empty() {
+    if let Some((key, _)) =
+        top.iter().find(|(key, _)| !Process::KEYS.contains(&key.get_ref().as_ref()))
+    {
+        let problem = format!("unknown key `{}`: the file has {TOP}", key.get_ref());
+        return Err(Problem::at(key.span(), problem));
+    }
+    configuration.settings = settings(text, &top, Some(&values));
+    if let (Some((key, _)), None) = (top.get_key_value("group"), top.get("user")) {
+        return Err(Problem::at(key.span(), "`group` goes with a `user`"));
+    }
+    configuration.process = options_of(Spanned::new(span, top))?;
+    if configuration.services.is_empty() {
         return Err(Problem { at: None, problem: "it lists no [[service]]".to_owned() });
     }
-    Ok(services)
+    let mut taken: Vec<_> = configuration.services.iter().map(|named| named.name.clone()).collect();
+    for named in &mut configuration.services {
+        if named.name.is_empty() {
+            let kind = named.service.kind();
+            let mut names = (1..).map(|number| match number {
+                1 => kind.to_owned(),
+                number => format!("{kind}-{number}"),
+            });
+            named.name = names.find(|name| !taken.contains(name)).unwrap_or_default();
+            taken.push(named.name.clone());
+        }
+    }
+    Ok(configuration)
 }
 
-fn service(entry: Spanned<DeValue<'_>>) -> Result<Service, Problem> {
+fn settings(text: &str, table: &DeTable<'_>, values: Option<&toml::Table>) -> Settings {
+    let settings = table.iter().filter_map(|(key, _)| {
+        let value = values?.get(&**key.get_ref())?.clone();
+        let line = line_of(text, key.span().start);
+        Some((key.get_ref().to_string(), Setting { line, value }))
+    });
+    settings.collect()
+}
+
+/// One that has no name of its own gets its kind's, once all are read.
+fn name(value: Option<Spanned<DeValue<'_>>>, others: &[Named]) -> Result<String, Problem> {
+    let Some(value) = value else { return Ok(String::new()) };
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match value.get_ref().as_str() {
+        Some(name) if others.iter().any(|other| other.name == name) => {
+            Err(Problem::at(value.span(), format!("another service has the name `{name}`")))
+        }
+        Some(name) if !name.is_empty() && name.bytes().all(known) => Ok(name.to_owned()),
+        _ => Err(Problem::at(value.span(), "a name is made of letters, digits, `-`, `_` and `.`")),
+    }
+}
+
+fn service(
+    entry: Spanned<DeValue<'_>>,
+    others: &[Named],
+    settings: impl FnOnce(&DeTable<'_>) -> Settings,
+) -> Result<Named, Problem> {
     let span = entry.span();
     let DeValue::Table(mut table) = entry.into_inner() else {
         return Err(Problem::at(span, "a service is a table of options"));
     };
+    let settings = settings(&table);
+    let name = name(table.remove("name"), others)?;
     let Some(kind) = table.remove("kind") else {
         return Err(Problem::at(span, "`kind` is missing: amqp, http, line or echo"));
     };
@@ -100,7 +212,7 @@ fn service(entry: Spanned<DeValue<'_>>) -> Result<Service, Problem> {
         return Err(Problem::at(listen.span(), problem));
     }
     let options = Spanned::new(span, table);
-    match kind.get_ref().as_str() {
+    let service = match kind.get_ref().as_str() {
         Some("amqp") => options_of(options).map(Box::new).map(Service::Amqp),
         Some("http") => options_of(options).map(Service::Http),
         Some("line") => options_of(options).map(Service::Line),
@@ -110,7 +222,8 @@ fn service(entry: Spanned<DeValue<'_>>) -> Result<Service, Problem> {
             Err(Problem::at(kind.span(), problem))
         }
         None => Err(Problem::at(kind.span(), "`kind` is a string: amqp, http, line or echo")),
-    }
+    }?;
+    Ok(Named { name, service, settings })
 }
 
 fn options_of<T: DeserializeOwned>(table: Spanned<DeTable<'_>>) -> Result<T, Problem> {
@@ -129,10 +242,35 @@ mod tests {
              [[service]]\nkind = 'amqp'\nmemory-limit = 1000000\n\
              [[service]]\nkind = 'amqp'\nmemory-limit = '40%'\ndisk-limit = '1 GB'\n",
         )
-        .expect("a good file");
-        let kinds: Vec<_> = services.iter().map(Service::kind).collect();
+        .expect("a good file")
+        .services;
+        let kinds: Vec<_> = services.iter().map(|named| named.service.kind()).collect();
         assert_eq!(kinds, ["echo", "line", "amqp", "amqp"]);
-        assert_eq!(services[0].listen().len(), 2);
+        assert_eq!(services[0].service.listen().len(), 2);
+    }
+
+    #[test]
+    fn each_service_has_a_name_and_the_top_is_for_the_process() {
+        let text = "user = 'www:web'\nshutdown-timeout = 3\nlog = 'debug'\npid-file = '/run/x'\n\
+                    [[service]]\nkind = 'echo'\n[[service]]\nkind = 'echo'\nname = 'echo-2'\n\
+                    [[service]]\nkind = 'echo'\n[[service]]\nkind = 'line'\nname = 'a.b'\n";
+        let configuration = parse(text).expect("a good file");
+        let names: Vec<_> = configuration.services.iter().map(|named| &*named.name).collect();
+        assert_eq!(names, ["echo", "echo-2", "echo-3", "a.b"]);
+        assert_eq!(configuration.settings.len(), 4);
+        assert_eq!(configuration.settings["log"].line, 3);
+        assert_eq!(configuration.process.user().map(|who| who.to_string()), Some("www:web".into()));
+    }
+
+    #[test]
+    fn what_has_changed_is_told_by_its_key_and_line() {
+        let settings = |text: &str| parse(text).map(|mut all| all.services.remove(0).settings);
+        let file = |options: &str| settings(&format!("[[service]]\nkind = 'amqp'\n{options}"));
+        let old = file("data = 'a'\nheartbeat = 1\nvhost = ['x', 'y']\n").expect("good");
+        let new = file("vhost = [ 'x','y' ]\n\nheartbeat = 2\nmax-queues = 1\n").expect("good");
+        let found = differences(&old, &new);
+        assert_eq!(found, [("heartbeat", 5), ("max-queues", 6), ("data", 3)]);
+        assert!(differences(&old, &old).is_empty());
     }
 
     #[test]
@@ -150,6 +288,17 @@ mod tests {
             ("[[service]]\nkind = 'amqp'\nmemory-limit = true\n", 3, "expected a size"),
             ("[[service]]\nkind = 'amqp'\ndisk-limit = '1%'\n", 3, "or a size as 512MiB"),
             ("[[service]]\nkind = 'amqp'\ndisk-limit = -1\n", 3, "expected a size"),
+            ("[[service]]\nkind = 'echo'\nname = 'a b'\n", 3, "a name is made of letters"),
+            ("[[service]]\nkind = 'echo'\nname = ''\n", 3, "a name is made of letters"),
+            (
+                "[[service]]\nkind = 'echo'\nname = 'x'\n[[service]]\nkind = 'line'\nname = 'x'\n",
+                6,
+                "another service has the name `x`",
+            ),
+            ("group = 'x'\n[[service]]\nkind = 'echo'\n", 1, "`group` goes with a `user`"),
+            ("log = 'loud'\n[[service]]\nkind = 'echo'\n", 1, "off, error, warn, info"),
+            ("\nshutdown-timeout = -1\n[[service]]\nkind = 'echo'\n", 2, "invalid value"),
+            ("user = ':x'\n[[service]]\nkind = 'echo'\n", 1, "write NAME or NAME:GROUP"),
             ("[[service]\n", 1, ""),
         ] {
             let found = parse(text).expect_err(text);

@@ -12,6 +12,7 @@ use ropewalk::amqp::server::{Opened, Server, StartError, read_definitions};
 use ropewalk::amqp::{definitions, store};
 
 use crate::amqp::AmqpError;
+use crate::privileges::Identity;
 
 /// What can be asked of a directory with data, whether a broker runs on it or not.
 #[derive(Debug, Subcommand)]
@@ -31,7 +32,11 @@ pub(crate) enum DataTool {
 
 /// The directory of those who chose none: in the user's data home (the XDG base directory
 /// specification).
-pub(crate) fn default_directory() -> Option<PathBuf> {
+pub(crate) fn default_directory(identity: Option<&Identity>) -> Option<PathBuf> {
+    if let Some(identity) = identity {
+        // The environment is still that of who started the program.
+        return Some(identity.home()?.join(".local/share/ropewalk/amqp"));
+    }
     let home = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = home("XDG_DATA_HOME").or_else(|| Some(home("HOME")?.join(".local/share")))?;
     Some(data.join("ropewalk/amqp"))
@@ -41,9 +46,13 @@ pub(crate) fn default_directory() -> Option<PathBuf> {
 pub(crate) fn open(
     server: &Server,
     directory: &Path,
+    identity: Option<&Identity>,
     reactor: &mut Reactor,
 ) -> Result<(), AmqpError> {
     let problem = |problem: String| AmqpError::Data { directory: directory.to_owned(), problem };
+    if let Some(identity) = identity {
+        identity.check_ownership(directory).map_err(problem)?;
+    }
     let disk = store::Directory::new(directory).map_err(|error| problem(error.to_string()))?;
     let opened = server.start_with_store(reactor, Arc::new(disk)).map_err(|error| match error {
         StartError::Randomness(error) => AmqpError::Randomness(error),

@@ -11,9 +11,14 @@ mod arguments;
 mod config;
 mod data;
 mod memory;
+mod privileges;
+mod process;
+mod reload;
+mod running;
 mod serve;
 mod service;
 mod size;
+mod sockets;
 
 use std::process::ExitCode;
 
@@ -23,7 +28,9 @@ use crate::arguments::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    // The level that a file may set is the program's own to change: the logger lets everything pass.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("trace")).init();
+    process::Process::default().set_log_level();
     match serve::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

@@ -1,36 +1,49 @@
-//! Starting: bind everything, say where, turn the loop until a signal.
+//! Starting: bind everything, stop being root, say where, turn the loop until a signal.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
+use std::rc::Rc;
 
-use ropewalk::amqp::server::Server;
-use ropewalk::{Address, Error, Reactor};
+use ropewalk::{Error, Notifier, Reactor};
 
 use crate::amqp::AmqpError;
-use crate::arguments::{Arguments, Command};
-use crate::config::{self, ConfigError};
-use crate::service::{Service, StartError};
+use crate::arguments::{Arguments, Command, Serve};
+use crate::config::{self, ConfigError, Configuration};
+use crate::privileges::Identity;
+use crate::reload::Reload;
+use crate::running::{self, Running};
+use crate::service::Service;
+use crate::sockets::Listener;
 
-/// Why the program ends with status 1.
+/// Why the program ends with status 1, or a reload changes nothing.
 #[derive(Debug)]
 pub(crate) enum Problem {
     Config(ConfigError),
-    Amqp(AmqpError),
-    Listen { kind: &'static str, error: Error, instead: &'static str },
+    Amqp { name: String, error: AmqpError },
+    Tool(AmqpError),
+    Listen { name: String, error: Box<Error> },
+    Process(String),
     Reactor(Error),
     Output(io::Error),
     Store(String),
+}
+
+impl Problem {
+    /// A service cannot listen.
+    pub(crate) fn listen(name: &str, error: Error) -> Self {
+        Self::Listen { name: name.to_owned(), error: Box::new(error) }
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => write!(f, "{error}"),
-            Self::Amqp(error) => write!(f, "amqp: {error}"),
-            Self::Listen { kind, error, instead } if error.is_address_in_use() => {
-                write!(f, "{kind}: {error}; stop what listens there, or {instead}")
-            }
-            Self::Listen { kind, error, .. } => write!(f, "{kind}: {error}"),
+            Self::Amqp { name, error } => write!(f, "{name}: {error}"),
+            Self::Tool(error) => write!(f, "amqp: {error}"),
+            Self::Listen { name, error } => write!(f, "{name}: {error}"),
+            Self::Process(problem) => f.write_str(problem),
             Self::Reactor(error) => write!(f, "{error}"),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
             Self::Store(problem) => write!(f, "amqp: the data could not be kept: {problem}"),
@@ -40,67 +53,145 @@ impl fmt::Display for Problem {
 
 /// Runs what the command line asks for, until a signal stops it in order.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
-    let mut all = false;
+    // First of all: it takes the manager's variables out of the environment.
+    let manager = Notifier::from_environment().map_err(Problem::Reactor)?;
+    let (mut all, mut file) = (false, None);
     let mut instead = "choose another address with --listen";
-    let services = match arguments.command {
-        Command::Serve { config: None } => {
+    let configuration = match arguments.command {
+        Command::Serve(Serve { config: None, user, .. }) => {
             all = true;
             instead = "name other addresses in a file for --config (see serve --help)";
-            Service::usual()
+            let mut configuration = Configuration::of(Service::usual());
+            configuration.process.set_user(user);
+            configuration
         }
-        Command::Serve { config: Some(file) } => {
+        Command::Serve(Serve { config: Some(path), check, user }) => {
             all = true;
             instead = "change its `listen` in the file";
-            config::read(&file).map_err(Problem::Config)?
+            let mut configuration = config::read(&path).map_err(Problem::Config)?;
+            configuration.process.set_user(user);
+            if check {
+                let summary = self::check(&configuration)?;
+                let mut output = io::stdout().lock();
+                return writeln!(output, "{}: {summary}", path.display()).map_err(Problem::Output);
+            }
+            file = Some(path);
+            configuration
         }
         Command::Amqp(queue) => {
             if let Some(tool) = queue.tool {
-                return tool.run().map_err(Problem::Amqp);
+                return tool.run().map_err(Problem::Tool);
             }
             queue.options.warn_of_passwords();
-            vec![Service::Amqp(Box::new(queue.options))]
+            Configuration::of(vec![Service::Amqp(Box::new(queue.options))])
         }
-        Command::Http(options) => vec![Service::Http(options)],
-        Command::Line(options) => vec![Service::Line(options)],
-        Command::Echo(options) => vec![Service::Echo(options)],
+        Command::Http(options) => Configuration::of(vec![Service::Http(options)]),
+        Command::Line(options) => Configuration::of(vec![Service::Line(options)]),
+        Command::Echo(options) => Configuration::of(vec![Service::Echo(options)]),
     };
-    let mut reactor = Reactor::new().map_err(Problem::Reactor)?;
+    let process = configuration.process.clone();
+    process.set_log_level();
+    let identity = identity(&configuration)?;
+    let options = process.reactor_options();
+    let mut reactor = Reactor::with_options(options).map_err(Problem::Reactor)?;
+    let running = Running::new(configuration, file, identity.clone());
+    let running = Rc::new(RefCell::new(running));
     // Before anything is announced: whoever reads that line may send a signal at once.
     reactor.stop_on_signals().map_err(Problem::Reactor)?;
-    let (mut bound, mut brokers) = (Vec::new(), Vec::new());
-    for service in &services {
-        let kind = service.kind();
-        let addresses = service.start(&mut reactor, &mut brokers).map_err(|error| match error {
-            StartError::Amqp(error) => Problem::Amqp(error),
-            StartError::Listen(error) => Problem::Listen { kind, error, instead },
-        })?;
-        bound.extend(addresses.into_iter().map(|address| (service, address)));
-    }
-    announce(&bound).map_err(Problem::Output)?;
+    Reload::on_hangup(&mut reactor, running.clone(), manager.clone()).map_err(Problem::Reactor)?;
+    let mut pid_file = None;
+    let bound = || {
+        pid_file = process.write_pid().map_err(Problem::Process)?;
+        match &identity {
+            Some(identity) => identity.take_on().map_err(Problem::Process),
+            None => Ok(()),
+        }
+    };
+    let opened = running.borrow_mut().start(&mut reactor, bound);
+    let opened = opened.map_err(|problem| match problem {
+        Problem::Listen { name, error } if error.is_address_in_use() => {
+            Problem::Process(format!("{name}: {error}; stop what listens there, or {instead}"))
+        }
+        problem => problem,
+    })?;
+    running.borrow().warn_of_unreadable();
+    announce(&running.borrow(), &opened).map_err(Problem::Output)?;
     if all {
-        eprint!("{}", table(&bound));
+        eprint!("{}", table(&running.borrow(), &opened));
     }
-    reactor.run().map_err(Problem::Reactor)?;
-    match brokers.iter().find_map(Server::failure) {
+    if let Some(manager) = &manager {
+        manager.attach(&mut reactor);
+        manager.status(&status(&running.borrow(), true));
+        manager.ready();
+    }
+    let ran = reactor.run().map_err(Problem::Reactor);
+    drop(pid_file);
+    ran?;
+    match running.borrow().failure() {
         Some(problem) => Err(Problem::Store(problem)),
         None => Ok(()),
     }
 }
 
+/// Who the process shall go on as.
+fn identity(configuration: &Configuration) -> Result<Option<Identity>, Problem> {
+    let Some(who) = configuration.process.user() else { return Ok(None) };
+    let identity = Identity::find(&who).and_then(|identity| identity.check().map(|()| identity));
+    identity.map(Some).map_err(|problem| Problem::Process(format!("user: {problem}")))
+}
+
+/// Reads what a start would read, and says what there is; nothing is started.
+fn check(configuration: &Configuration) -> Result<String, Problem> {
+    if let Some(who) = configuration.process.user() {
+        let found = Identity::find(&who);
+        found.map_err(|problem| Problem::Process(format!("user: {problem}")))?;
+    }
+    running::read_tls(configuration)?;
+    let mut addresses = 0;
+    for named in &configuration.services {
+        addresses += named.service.endpoints().len();
+        if let Service::Amqp(options) = &named.service {
+            let checked = options.check();
+            checked.map_err(|error| Problem::Amqp { name: named.name.clone(), error })?;
+        }
+    }
+    let services = configuration.services.len();
+    Ok(format!("fine, {} on {}", count(services, "service"), count(addresses, "address")))
+}
+
+/// How it goes, for the service manager.
+pub(crate) fn status(running: &Running, good: bool) -> String {
+    let addresses = count(running.addresses(), "address");
+    match good {
+        true => format!("Listening on {addresses}"),
+        false => format!("Listening on {addresses}; the last reload failed, see the log"),
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    match (number, what) {
+        (1, _) => format!("1 {what}"),
+        (_, "address") => format!("{number} addresses"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
 /// One line for each listener, once all are bound.
-fn announce(bound: &[(&Service, Address)]) -> io::Result<()> {
+pub(crate) fn announce(running: &Running, opened: &[Listener]) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    for (service, address) in bound {
-        writeln!(output, "listening {} {address}", service.kind())?;
+    for listener in opened {
+        let (kind, _) = running.describe(listener);
+        writeln!(output, "listening {kind} {}", listener.address)?;
     }
     output.flush()
 }
 
 /// What listens where, and how to try it, for a person.
-fn table(bound: &[(&Service, Address)]) -> String {
+fn table(running: &Running, opened: &[Listener]) -> String {
     let mut rows = vec![("service".to_owned(), "address".to_owned(), "try".to_owned())];
-    rows.extend(bound.iter().map(|(service, address)| {
-        (service.kind().to_owned(), address.to_string(), service.try_it(address))
+    rows.extend(opened.iter().map(|listener| {
+        let (_, hint) = running.describe(listener);
+        (listener.service.clone(), listener.address.to_string(), hint)
     }));
     let first = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     let second = rows.iter().map(|row| row.1.len()).max().unwrap_or(0);

@@ -5,16 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use ropewalk::amqp::server::Server;
-use ropewalk::{
-    Address, Endpoint, Error, Factory, ListenOptions, Reactor, UnixAddress, http, line,
-};
+use ropewalk::{Address, Endpoint, Error, Factory, ListenOptions, UnixAddress, http, line};
 use serde::Deserialize;
 
-use crate::amqp::{Amqp, AmqpError};
+use crate::amqp::Amqp;
+use crate::sockets::Change;
 
 /// One of the servers, with its options.
 #[derive(Debug)]
@@ -25,17 +23,10 @@ pub(crate) enum Service {
     Echo(Echo),
 }
 
-/// Why a service cannot start.
-#[derive(Debug)]
-pub(crate) enum StartError {
-    Amqp(AmqpError),
-    Listen(Error),
-}
-
 /// Where to listen, as an option: `--listen`, repeatable.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Listen(Endpoint);
+pub(crate) struct Listen(pub(crate) Endpoint);
 
 impl FromStr for Listen {
     type Err = Error;
@@ -167,34 +158,38 @@ impl Service {
         }
     }
 
-    /// Binds every address, and answers where each listens; a message queue goes to `brokers`,
-    /// which are to be asked in the end whether they failed.
-    pub(crate) fn start(
+    /// Where it listens: as told, or else at its usual place.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        match self.listen() {
+            [] => {
+                vec![Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, self.usual_port())))]
+            }
+            chosen => chosen.iter().map(|Listen(endpoint)| endpoint.clone()).collect(),
+        }
+    }
+
+    /// Listens at every address; `queue` is the server of a message queue.
+    pub(crate) fn listen_at(
         &self,
-        reactor: &mut Reactor,
-        brokers: &mut Vec<Server>,
-    ) -> Result<Vec<Address>, StartError> {
-        let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, self.usual_port()));
-        let usual = [Listen(Endpoint::from(usual))];
-        let listen = match self.listen() {
-            [] => &usual[..],
-            chosen => chosen,
-        };
-        let bound = match self {
+        sockets: &mut Change<'_>,
+        queue: Option<&Server>,
+    ) -> Result<(), Error> {
+        let endpoints = self.endpoints();
+        match self {
             Self::Http(options) => {
                 let mut config = http::Config::default();
                 if let Some(limit) = options.max_body {
                     config = config.max_body(limit);
                 }
                 let config = Arc::new(config);
-                bind(reactor, listen, || {
+                bind(sockets, &endpoints, || {
                     let config = config.clone();
                     move |_| http::HttpServer::with_config(config.clone(), http::Echo)
                 })
             }
             Self::Line(options) => {
                 let longest = options.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
-                bind(reactor, listen, || {
+                bind(sockets, &endpoints, || {
                     move |_| {
                         line::Lines::new(line::echo::LineEcho)
                             .delimiter(line::Delimiter::LfOrCrLf)
@@ -204,48 +199,30 @@ impl Service {
             }
             Self::Echo(_) => {
                 let (datagrams, streams): (Vec<_>, Vec<_>) =
-                    listen.iter().cloned().partition(|Listen(endpoint)| endpoint.is_datagram());
-                bind(reactor, &streams, || |_| line::echo::Echo).and_then(|mut bound| {
-                    for Listen(endpoint) in datagrams {
-                        let socket = reactor.listen_datagram(endpoint, line::echo::DatagramEcho)?;
-                        bound.extend(reactor.datagram_address(socket));
-                    }
-                    Ok(bound)
-                })
+                    endpoints.into_iter().partition(Endpoint::is_datagram);
+                bind(sockets, &streams, || |_| line::echo::Echo)?;
+                datagrams
+                    .iter()
+                    .try_for_each(|endpoint| sockets.datagrams(endpoint, line::echo::DatagramEcho))
             }
-            Self::Amqp(options) => {
-                let server = options.server(reactor).map_err(StartError::Amqp)?;
-                brokers.push(server.clone());
+            Self::Amqp(_) => match queue {
                 // All its listeners serve the same queues.
-                bind(reactor, listen, || server.clone())
-            }
-        };
-        bound.map_err(StartError::Listen)
+                Some(server) => bind(sockets, &endpoints, || server.clone()),
+                None => Ok(()),
+            },
+        }
     }
 }
 
 /// Twisted's `LineReceiver` has the same.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// How often the files of `tls://` addresses are looked at: whoever renews a certificate does so
-/// weeks before its end.
-const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
-
 fn bind<F: Factory>(
-    reactor: &mut Reactor,
-    listen: &[Listen],
+    sockets: &mut Change<'_>,
+    endpoints: &[Endpoint],
     mut factory: impl FnMut() -> F,
-) -> Result<Vec<Address>, Error> {
-    let mut bound = Vec::new();
-    for Listen(endpoint) in listen {
-        let mut options = ListenOptions::default();
-        if let Some(files) = endpoint.tls() {
-            let tls = files.server()?;
-            tls.watch(reactor, CERTIFICATES_LOOKED_AT);
-            options = options.tls(tls);
-        }
-        let listener = reactor.listen_with(options, endpoint.clone(), factory())?;
-        bound.extend(reactor.address(listener));
-    }
-    Ok(bound)
+) -> Result<(), Error> {
+    endpoints
+        .iter()
+        .try_for_each(|endpoint| sockets.listen(ListenOptions::default(), endpoint, factory()))
 }

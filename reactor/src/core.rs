@@ -392,13 +392,7 @@ impl Core {
         if self.shutdown.is_stopping() {
             return Err(Error::Stopped);
         }
-        endpoint.check_stream()?;
-        let options = endpoint.listen_options(options);
-        #[cfg(feature = "_tls")]
-        let options = match endpoint.tls() {
-            Some(files) if options.tls.is_none() => options.tls(files.server()?),
-            _ => options,
-        };
+        let options = self.options_for(&endpoint, options)?;
         let slot = self.listeners.vacant_key() as u32;
         let source = Source::Listener(slot);
         let bound = match endpoint.target() {
@@ -422,6 +416,22 @@ impl Core {
         let id = ListenerId { slot, generation: self.generations.next() };
         self.listeners.insert(Listener::new(id, socket, factory, options));
         Ok(id)
+    }
+
+    /// What a listener at this endpoint begins with; reads the files of `tls://`.
+    pub(crate) fn options_for(
+        &self,
+        endpoint: &Endpoint,
+        options: ListenOptions,
+    ) -> Result<ListenOptions, Error> {
+        endpoint.check_stream()?;
+        let options = endpoint.listen_options(options);
+        #[cfg(feature = "_tls")]
+        let options = match endpoint.tls() {
+            Some(files) if options.tls.is_none() => options.tls(files.server()?),
+            _ => options,
+        };
+        Ok(options)
     }
 
     pub(crate) fn listener(&mut self, id: ListenerId) -> Option<&mut Listener> {

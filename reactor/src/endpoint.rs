@@ -139,6 +139,16 @@ impl Endpoint {
         self.datagrams
     }
 
+    /// Whether a socket that listens at the other address could be one of this one as it is: the same
+    /// place, and the same `backlog`, `reuse-port` and `mode`. What its connections begin with (TLS, a
+    /// PROXY header) may differ: [`change_listener`](crate::Reactor::change_listener) changes that.
+    pub fn is_same_socket(&self, other: &Self) -> bool {
+        let socket = |of: &Self| Listening { proxy: None, ..of.listening.clone() };
+        self.target == other.target
+            && self.datagrams == other.datagrams
+            && socket(self) == socket(other)
+    }
+
     /// The options of a listener at this address: what it says itself goes before `options`.
     pub(crate) fn listen_options(&self, mut options: ListenOptions) -> ListenOptions {
         let Listening { proxy, backlog, reuse_port, mode } = &self.listening;

@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use crate::LOG;
 use crate::address::Address;
 use crate::core::{Alarm, Birth, Core};
+use crate::endpoint::IntoEndpoint;
 use crate::identity::ListenerId;
 use crate::options::{ConnectionOptions, ListenOptions};
 use crate::policy::Policy;
 use crate::policy::seats::Entrance;
 use crate::protocol::AnyFactory;
 use crate::socket::Listening;
+use crate::{Error, Factory, LOG, Reactor};
 
 /// Connections accepted from one listener in one turn: enough for a burst, and short beside
 /// what the established ones do in a turn.
@@ -206,6 +207,37 @@ impl Core {
         {
             self.accepting.push(id);
         }
+    }
+}
+
+impl Reactor {
+    /// Lets a listener serve something else, without closing its socket: connections from now on get
+    /// their protocols from this factory, and begin with these options, those of `endpoint` first, as
+    /// in [`listen_with`](Self::listen_with). Those that are there already go on as they are. What
+    /// belongs to the socket itself (where it listens, the backlog, the mode) stays.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when it does not listen any more; those of `endpoint`'s files, if it is
+    /// `tls://`. Then nothing has changed.
+    pub fn change_listener(
+        &mut self,
+        listener: ListenerId,
+        options: ListenOptions,
+        endpoint: impl IntoEndpoint,
+        factory: impl Factory,
+    ) -> Result<(), Error> {
+        let options = self.core_mut().options_for(&endpoint.into_endpoint()?, options)?;
+        let core = self.core_mut();
+        let found = core.listener(listener).ok_or(Error::Gone)?;
+        found.connection = Rc::new(options.connection);
+        found.proxy = options.proxy.then_some(options.proxy_timeout);
+        #[cfg(feature = "_tls")]
+        {
+            found.tls = options.tls;
+        }
+        let former = std::mem::replace(&mut found.factory, Box::new(factory));
+        core.garbage.push(Box::new(former));
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use crate::setters::setters;
-use crate::{Deferred, Endpoint, Error, Factory, ListenOptions, ListenerId, Reactor, Result};
+use crate::{
+    Address, Deferred, Endpoint, Error, Factory, ListenOptions, ListenerId, Reactor, Result,
+};
 
 mod collection;
 
@@ -75,6 +77,8 @@ pub enum ServiceState {
     Stopping,
 }
 
+type Tell = Box<dyn FnMut(&Address)>;
+
 /// A listener as a service: it begins to listen with its start. With its stop it accepts no more;
 /// its connections live on until they or the reactor end.
 #[doc(alias = "StreamServerEndpointService")]
@@ -82,13 +86,21 @@ pub struct ListeningService<M> {
     options: ListenOptions,
     endpoint: Endpoint,
     make: M,
+    tell: Option<Tell>,
     listener: Option<ListenerId>,
 }
 
 impl<F: Factory, M: FnMut() -> F + 'static> ListeningService<M> {
     /// Listens at `endpoint`, with a factory that `make` makes at each start.
     pub fn new(endpoint: Endpoint, make: M) -> Self {
-        Self { options: ListenOptions::default(), endpoint, make, listener: None }
+        Self { options: ListenOptions::default(), endpoint, make, tell: None, listener: None }
+    }
+
+    /// Calls `tell` at each start with the address where it really listens.
+    #[must_use]
+    pub fn on_listening(mut self, tell: impl FnMut(&Address) + 'static) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
     }
 
     /// How to listen.
@@ -104,6 +116,9 @@ impl<F: Factory, M: FnMut() -> F + 'static> Service for ListeningService<M> {
         let (options, endpoint) = (self.options.clone(), self.endpoint.clone());
         let listener = reactor.listen_with(options, endpoint, (self.make)())?;
         self.listener = Some(listener);
+        if let (Some(tell), Some(address)) = (&mut self.tell, reactor.address(listener)) {
+            tell(&address);
+        }
         Ok(None)
     }
 

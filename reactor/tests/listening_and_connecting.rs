@@ -583,3 +583,53 @@ fn two_reactors_share_a_port_when_told_to() {
         one.connection_count() + other.connection_count() == clients.len()
     });
 }
+
+#[test]
+fn a_listener_that_serves_something_else_keeps_its_socket_and_its_connections() {
+    for seed in seeds(50) {
+        let mut simulation = Simulation::new(seed);
+        let (before, after) = (Record::new(), Record::new());
+        let echo = before.clone();
+        let listener = simulation
+            .reactor()
+            .listen(SERVER, move |_: Address| Probe::echo(&echo))
+            .expect("free");
+        let mut old = simulation.dial(SERVER).expect("an address");
+        old.write(b"hello");
+        simulation.settle();
+        assert_eq!(old.read(), "hello", "seed {seed}");
+        let told = after.clone();
+        let mut greets = vec![Probe::new(&told).on_made(|transport| {
+            transport.write(b"welcome");
+            Ok(())
+        })];
+        let factory = move |_: Address| greets.pop();
+        let changed =
+            simulation.reactor().change_listener(listener, Default::default(), SERVER, factory);
+        changed.expect("it listens");
+        let mut new = simulation.dial(SERVER).expect("an address");
+        old.write(b" again");
+        simulation.settle();
+        assert_eq!(new.read(), "welcome", "seed {seed}");
+        assert_eq!(old.read(), " again", "seed {seed}");
+        // And now each connection begins with a PROXY header.
+        let proxied = format!("{SERVER}?proxy=true");
+        let factory = |_: Address| Probe::echo(&Record::new());
+        let changed =
+            simulation.reactor().change_listener(listener, Default::default(), proxied, factory);
+        changed.expect("it listens");
+        let mut bare = simulation.dial(SERVER).expect("an address");
+        bare.write(b"hello");
+        simulation.settle();
+        assert_eq!(bare.read(), "", "seed {seed}: closed for want of a header");
+        simulation.reactor().stop_listening(listener);
+        let gone = simulation.reactor().change_listener(
+            listener,
+            Default::default(),
+            SERVER,
+            |_: Address| Probe::default(),
+        );
+        assert!(matches!(gone, Err(Error::Gone)), "{gone:?}");
+        drop((old, new));
+    }
+}

@@ -22,6 +22,7 @@ pub struct Server {
     child: Child,
     /// What it said on standard output: `(kind, address)` for each listener.
     pub listening: Vec<(String, String)>,
+    output: mpsc::Receiver<String>,
     errors: mpsc::Receiver<String>,
     /// Its user's data home, in which nobody else keeps anything.
     home: PathBuf,
@@ -49,17 +50,24 @@ impl Server {
         let output = lines(child.stdout.take().expect("it is piped"));
         let mut listening = Vec::new();
         while listening.len() < listeners {
-            let Ok(line) = output.recv_timeout(PATIENCE) else {
+            let Some(listener) = next_listener(&output) else {
                 let _ = child.kill();
                 let said: Vec<_> = errors.iter().collect();
                 panic!("{command:?} does not listen; it said:\n{}", said.join("\n"));
             };
-            let words: Vec<_> = line.split(' ').collect();
-            let [announcement, kind, address] = words[..] else { panic!("{line:?}") };
-            assert_eq!(announcement, "listening", "{line:?}");
-            listening.push((kind.to_owned(), address.to_owned()));
+            listening.push(listener);
         }
-        Self { child, listening, errors, home }
+        Self { child, listening, output, errors, home }
+    }
+
+    /// Waits until it listens on one more address, of which it tells the kind and the address.
+    pub fn listens_again(&self) -> (String, String) {
+        next_listener(&self.output).expect("it says where")
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where it listens first.
@@ -118,6 +126,15 @@ impl Server {
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
+}
+
+/// A line of standard output, as `(kind, address)`; `None` when there is none within patience.
+fn next_listener(output: &mpsc::Receiver<String>) -> Option<(String, String)> {
+    let line = output.recv_timeout(PATIENCE).ok()?;
+    let words: Vec<_> = line.split(' ').collect();
+    let [announcement, kind, address] = words[..] else { panic!("{line:?}") };
+    assert_eq!(announcement, "listening", "{line:?}");
+    Some((kind.to_owned(), address.to_owned()))
 }
 
 impl Drop for Server {

@@ -1,0 +1,285 @@
+//! What runs: the services with their sockets and message queues, from their start on, and becoming
+//! what a changed configuration says.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use log::{info, warn};
+use ropewalk::amqp::server::Server;
+use ropewalk::tls::TlsServer;
+use ropewalk::{Address, Endpoint, Reactor, TlsFiles};
+
+use crate::amqp::Amqp;
+use crate::config::{Configuration, Named, Settings, differences};
+use crate::privileges::Identity;
+use crate::process::Process;
+use crate::serve::Problem;
+use crate::service::Service;
+use crate::sockets::{Changed, Listener, Sockets};
+
+/// The services of this process.
+pub(crate) struct Running {
+    configuration: Configuration,
+    /// Where the configuration stands.
+    file: Option<PathBuf>,
+    /// Who the process goes on as; `None` if it stays who it is.
+    identity: Option<Identity>,
+    sockets: Sockets,
+    /// Also those whose service is no longer in the file: their connections go on.
+    queues: Vec<Queue>,
+}
+
+/// A message queue.
+struct Queue {
+    place: Place,
+    server: Server,
+    /// What its service was started with.
+    settings: Settings,
+}
+
+/// What makes a message queue this one and no other.
+#[derive(PartialEq, Eq)]
+enum Place {
+    Directory(PathBuf),
+    /// It keeps nothing; this is the name of its service.
+    Memory(String),
+}
+
+impl Running {
+    /// Nothing yet.
+    pub(crate) fn new(
+        configuration: Configuration,
+        file: Option<PathBuf>,
+        identity: Option<Identity>,
+    ) -> Self {
+        let (sockets, queues) = (Sockets::default(), Vec::new());
+        Self { configuration, file, identity, sockets, queues }
+    }
+
+    /// The configuration file.
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        self.file.as_ref()
+    }
+
+    /// On how many addresses it listens.
+    pub(crate) fn addresses(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The TLS servers of all `tls://` addresses.
+    pub(crate) fn tls(&self) -> Vec<TlsServer> {
+        self.sockets.tls()
+    }
+
+    /// Why a message queue failed, if one did.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.queues.iter().find_map(|queue| queue.server.failure())
+    }
+
+    /// The service of a listener, and a line that shows it at work.
+    pub(crate) fn describe(&self, listener: &Listener) -> (&'static str, String) {
+        let mut services = self.configuration.services.iter();
+        match services.find(|named| named.name == listener.service) {
+            Some(Named { service, .. }) => (service.kind(), service.try_it(&listener.address)),
+            None => ("", String::new()),
+        }
+    }
+
+    /// Listens at all addresses, calls `bound`, then opens the message queues. That comes last: it is
+    /// done as the user that `bound` may have made of root. Connections wait until the loop turns.
+    pub(crate) fn start(
+        &mut self,
+        reactor: &mut Reactor,
+        bound: impl FnOnce() -> Result<(), Problem>,
+    ) -> Result<Vec<Listener>, Problem> {
+        let mut change = self.sockets.change(reactor, Vec::new());
+        let mut queues = Vec::new();
+        for Named { name, service, settings } in &self.configuration.services {
+            let queue = match service {
+                Service::Amqp(options) => {
+                    let place = Place::of(options, name, self.identity.as_ref(), &queues)?;
+                    queues.push(Queue {
+                        place,
+                        server: options.server(),
+                        settings: settings.clone(),
+                    });
+                    queues.last().map(|queue| &queue.server)
+                }
+                _ => None,
+            };
+            change.of(name);
+            let listening = service.listen_at(&mut change, queue);
+            listening.map_err(|error| Problem::listen(name, error))?;
+        }
+        let changed = change.commit();
+        bound()?;
+        let options = self.configuration.services.iter().filter_map(|named| match &named.service {
+            Service::Amqp(options) => Some((&named.name, options)),
+            _ => None,
+        });
+        for ((name, options), queue) in options.zip(&queues) {
+            let started = options.start(&queue.server, self.identity.as_ref(), reactor);
+            started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
+        }
+        self.queues = queues;
+        Ok(changed.opened)
+    }
+
+    /// Becomes what another configuration says, or changes nothing and says why. `tls` are servers for
+    /// its `tls://` addresses. What it says and cannot be had without a restart is told.
+    pub(crate) fn apply(
+        &mut self,
+        reactor: &mut Reactor,
+        new: Configuration,
+        tls: Vec<(TlsFiles, TlsServer)>,
+    ) -> Result<Changed, Problem> {
+        let mut later = self.at_restart(&new);
+        let mut change = self.sockets.change(reactor, tls);
+        let mut wanted: Vec<Queue> = Vec::new();
+        let mut opened = Vec::new();
+        for Named { name, service, settings } in &new.services {
+            let queue = match service {
+                Service::Amqp(options) => {
+                    let place = Place::of(options, name, self.identity.as_ref(), &wanted)?;
+                    let there = self.queues.iter().find(|queue| queue.place == place);
+                    let (server, settings) = match there {
+                        Some(Queue { server, settings: before, .. }) => {
+                            for (key, line) in differences(before, settings) {
+                                if !["kind", "name", "listen"].contains(&key) {
+                                    later.push((line, format!("{name}: `{key}`")));
+                                }
+                            }
+                            (server.clone(), before.clone())
+                        }
+                        None => {
+                            let server = options.server();
+                            opened.push((name, options, server.clone()));
+                            (server, settings.clone())
+                        }
+                    };
+                    wanted.push(Queue { place, server: server.clone(), settings });
+                    Some(server)
+                }
+                _ => None,
+            };
+            change.of(name);
+            let listening = service.listen_at(&mut change, queue.as_ref());
+            listening.map_err(|error| Problem::listen(name, error))?;
+        }
+        for (name, options, server) in opened {
+            let started = options.start(&server, self.identity.as_ref(), change.reactor);
+            started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
+        }
+        let changed = change.commit();
+        for (service, endpoint) in &changed.unchanged {
+            let named = new.services.iter().find(|named| named.name == *service);
+            let line = named.and_then(|named| named.settings.get("listen"));
+            let line = line.map_or(0, |setting| setting.line);
+            later.push((line, format!("{service}: what {endpoint} says of its socket")));
+        }
+        let left = self
+            .queues
+            .drain(..)
+            .filter(|queue| !wanted.iter().any(|wanted| wanted.place == queue.place));
+        let left: Vec<_> = left.collect();
+        self.queues = wanted;
+        self.queues.extend(left);
+        let file = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        later.sort();
+        for (line, what) in later {
+            warn!("{file}, line {line}: {what} needs a restart, and stays as it was");
+        }
+        new.process.set_log_level();
+        // What was taken on at the start is what the process still is.
+        let settings = std::mem::take(&mut self.configuration.settings);
+        self.configuration = Configuration { settings, ..new };
+        Ok(changed)
+    }
+
+    /// What of the process itself another configuration would change, by line.
+    fn at_restart(&self, new: &Configuration) -> Vec<(usize, String)> {
+        let found = differences(&self.configuration.settings, &new.settings);
+        let found = found.into_iter().filter(|(key, _)| Process::AT_START.contains(key));
+        found.map(|(key, line)| (line, format!("`{key}`"))).collect()
+    }
+
+    /// Warns of what the process will not be able to read again once it is another user.
+    pub(crate) fn warn_of_unreadable(&self) {
+        let Some(identity) = &self.identity else { return };
+        let services = self.configuration.services.iter();
+        let endpoints = services.flat_map(|named| named.service.endpoints());
+        let files = endpoints.flat_map(|endpoint| {
+            let tls = endpoint.tls().cloned().unwrap_or_default();
+            [tls.certificate, tls.key, tls.client_ca]
+        });
+        let mut files: Vec<_> = files.flatten().chain(self.file.clone()).collect();
+        files.sort();
+        files.dedup();
+        for file in files {
+            if let Err(error) = File::open(&file) {
+                let file = file.display();
+                warn!(
+                    "{file}: {identity} cannot read it ({error}): when it changes, that needs a \
+                     restart, unless the user may read it"
+                );
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Where a message queue is, if no other one is there.
+    fn of(
+        options: &Amqp,
+        name: &str,
+        identity: Option<&Identity>,
+        others: &[Queue],
+    ) -> Result<Self, Problem> {
+        let problem = |error| Problem::Amqp { name: name.to_owned(), error };
+        let place = match options.directory(identity).map_err(problem)? {
+            Some(directory) => Self::Directory(directory),
+            None => Self::Memory(name.to_owned()),
+        };
+        match &place {
+            Self::Directory(directory) if others.iter().any(|other| other.place == place) => {
+                let directory = directory.display();
+                Err(Problem::Process(format!(
+                    "{name}: another message queue has its data in {directory}; choose one with `data`"
+                )))
+            }
+            _ => Ok(place),
+        }
+    }
+}
+
+/// Says what began and ceased to listen.
+pub(crate) fn tell(changed: &Changed) {
+    let place = |listener: &Listener| {
+        let address: &Address = &listener.address;
+        format!("{}: {address}", listener.service)
+    };
+    for listener in &changed.opened {
+        info!("{} is listened on", place(listener));
+    }
+    for listener in &changed.closed {
+        info!("{} is no longer listened on; its connections go on", place(listener));
+    }
+}
+
+/// The TLS servers that a configuration needs, their files read.
+pub(crate) fn read_tls(
+    configuration: &Configuration,
+) -> Result<Vec<(TlsFiles, TlsServer)>, Problem> {
+    let mut servers: Vec<(TlsFiles, TlsServer)> = Vec::new();
+    for named in &configuration.services {
+        for endpoint in named.service.endpoints() {
+            let Some(files) = Endpoint::tls(&endpoint) else { continue };
+            if !servers.iter().any(|(read, _)| read == files) {
+                let server = files.server();
+                let server = server.map_err(|error| Problem::listen(&named.name, error))?;
+                servers.push((files.clone(), server));
+            }
+        }
+    }
+    Ok(servers)
+}
