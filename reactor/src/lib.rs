@@ -111,6 +111,7 @@ pub use notify::Notifier;
 pub use options::{ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptions};
 pub use output::Written;
 pub use policy::rate::Rate;
+pub use policy::traffic::TrafficLog;
 pub use policy::{Counts, Policy, WhenFull};
 pub use protocol::{Factory, IntoProtocol, Protocol, Reason, layer_of};
 pub use reactor::Reactor;

@@ -179,6 +179,7 @@ impl Reactor {
         let policed = connection.policed.take();
         drop(connection);
         if let Some(policed) = policed {
+            self.core.log_loss(&policed, id, &peer, &reason);
             self.core.end_policy(*policed);
         }
         if let Some(waiting) = filter.as_mut().and_then(|filter| filter.waiting().take()) {
