@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Intake, Stage};
 use crate::core::{Alarm, Core};
 use crate::filter::Received;
+use crate::policy::Direction;
 use crate::policy::rations::means;
 use crate::protocol::Reason;
 use crate::random::Random;
@@ -144,6 +145,9 @@ impl Reactor {
             self.handshake_done(id);
         }
         let fresh = data.len() > before;
+        if fresh {
+            self.core.log_traffic(id, Direction::In, &data[before..]);
+        }
         if let Some(connection) = self.core.connections.get_mut(id) {
             if connection.stage != Stage::Open {
                 data.clear();

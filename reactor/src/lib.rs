@@ -120,6 +120,7 @@ pub use notify::Notifier;
 pub use options::{ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptions};
 pub use output::Written;
 pub use policy::rate::Rate;
+pub use policy::traffic::TrafficLog;
 pub use policy::{Counts, Policy, WhenFull};
 pub use process::{
     ChildId, ProcessOutput, ProcessProtocol, ProcessStatus, ProcessTransport, Program, Wiring,

@@ -187,6 +187,7 @@ impl Reactor {
         self.core.network.forget(&mut connection.stream);
         drop(connection);
         if let Some(policed) = policed {
+            self.core.log_loss(&policed, id, &peer, &reason);
             self.core.end_policy(*policed);
         }
         if let Some(waiting) = filter.as_mut().and_then(|filter| filter.waiting().take()) {

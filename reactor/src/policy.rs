@@ -10,6 +10,7 @@ pub(crate) mod rate;
 pub(crate) mod rations;
 pub(crate) mod seats;
 mod timeouts;
+pub(crate) mod traffic;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::clock::Nanos;
 use rate::Rate;
 use seats::Seats;
+use traffic::TrafficLog;
 
 /// Of an IPv6 address, what one customer commonly has (RFC 6177, RFC 7934): within it he may use as
 /// many addresses as he likes.
@@ -69,6 +71,7 @@ pub(crate) struct Limits {
     pub(crate) when_full: WhenFull,
     pub(crate) ipv4_prefix: u8,
     pub(crate) ipv6_prefix: u8,
+    pub(crate) traffic: Option<TrafficLog>,
 }
 
 /// What has become of it so far. Other reactors, on their threads, may have the same policy.
@@ -141,6 +144,7 @@ impl Policy {
             when_full: WhenFull::default(),
             ipv4_prefix: 32,
             ipv6_prefix: IPV6_PREFIX,
+            traffic: None,
         };
         Self::of(limits)
     }
@@ -260,6 +264,13 @@ impl Policy {
     #[must_use]
     pub fn ipv6_prefix(self, bits: u8) -> Self {
         self.with(|limits| limits.ipv6_prefix = bits.min(128))
+    }
+
+    /// Writes down all that the connections say: see [`TrafficLog`].
+    #[doc(alias = "TrafficLoggingFactory")]
+    #[must_use]
+    pub fn traffic_log(self, log: TrafficLog) -> Self {
+        self.with(|limits| limits.traffic = Some(log))
     }
 
     /// What was counted so far, in all connections that have this policy or a clone of it.

@@ -94,12 +94,14 @@ impl Reactor {
                 }
                 shared
             };
+            let before = data.len();
             let received = connection.stream.recv(&mut data, most);
             match received {
                 Ok(count) if count > 0 => {
                     // A short read means drained. Not so behind a FIN: its edge is spent, and
                     // only another read finds it. Nor where descriptors cut the input short.
                     let was_cut = connection.stream.was_cut();
+                    let is_policed = connection.policed.is_some();
                     if count < most && !connection.fin_seen && !was_cut {
                         connection.readable = false;
                     }
@@ -109,6 +111,9 @@ impl Reactor {
                     budget = budget.saturating_sub(count);
                     let goes_on = !was_cut || self.deliver_descriptors(id);
                     if goes_on && intake == Intake::Deliver {
+                        if is_policed {
+                            self.core.log_traffic(id, Direction::In, &data[before..]);
+                        }
                         self.deliver(id, &mut data);
                     } else if goes_on || !self.is_held_back(id) {
                         data.clear();

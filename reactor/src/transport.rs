@@ -16,6 +16,7 @@ use crate::core::{Alarm, Core, ProtocolCall};
 use crate::endpoint::IntoEndpoint;
 use crate::options::{ConnectOptions, ConnectionOptions, ListenOptions};
 use crate::output::Written;
+use crate::policy::Direction;
 use crate::protocol::{Protocol, Reason, layer_of};
 #[cfg(feature = "_tls")]
 use crate::tls::{self, StartTls};
@@ -48,10 +49,14 @@ impl Transport<'_> {
         let Some(connection) = self.core.connections.get_mut(self.id) else {
             return Written::Gone;
         };
+        let is_policed = connection.policed.is_some();
         let written = connection.write(data, &mut self.core.outputs);
         if !connection.in_dirty && written != Written::Gone {
             connection.in_dirty = true;
             self.core.dirty.push(self.id);
+        }
+        if is_policed && written != Written::Gone {
+            self.core.log_traffic(self.id, Direction::Out, data);
         }
         written
     }
@@ -61,10 +66,14 @@ impl Transport<'_> {
         let Some(connection) = self.core.connections.get_mut(self.id) else {
             return Written::Gone;
         };
+        let policed = connection.policed.as_ref().map(|_| data.clone());
         let written = connection.write_bytes(data, &mut self.core.outputs);
         if !connection.in_dirty && written != Written::Gone {
             connection.in_dirty = true;
             self.core.dirty.push(self.id);
+        }
+        if let Some(data) = policed.filter(|_| written != Written::Gone) {
+            self.core.log_traffic(self.id, Direction::Out, &data);
         }
         written
     }

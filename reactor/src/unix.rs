@@ -22,6 +22,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::Transport;
 use crate::address::UnixAddress;
 use crate::output::{WAITING_DESCRIPTORS, Written};
+use crate::policy::Direction;
 
 /// `SCM_MAX_FD` of Linux: the most descriptors that one message carries.
 pub(crate) const MOST_IN_A_MESSAGE: usize = 253;
@@ -139,6 +140,9 @@ impl Transport<'_> {
         }
         let written = connection.write_with_descriptors(data, descriptors, &mut self.core.outputs);
         self.core.mark_dirty(self.id);
+        if written != Written::Gone {
+            self.core.log_traffic(self.id, Direction::Out, data);
+        }
         Ok(written)
     }
 

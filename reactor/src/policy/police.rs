@@ -141,6 +141,7 @@ impl Core {
             }
         }
         self.watch_time(id);
+        self.log_birth(id);
     }
 
     /// A connection is gone: what it had of its policy is given back.
