@@ -43,7 +43,7 @@ impl Reload {
         manager: Option<Notifier>,
     ) -> Result<(), Error> {
         let reload = Self { running, manager, state: Rc::new(RefCell::new(State::Idle)) };
-        reactor.on_signal(Signal::Hangup, move |reactor| reload.clone().ask(reactor))
+        reactor.on_signal(Signal::HUP, move |reactor| reload.clone().ask(reactor))
     }
 
     fn ask(self, reactor: &mut Reactor) {

@@ -69,6 +69,7 @@ impl SharedListener {
                 bind_tcp(*address, &options)
             }
             Target::Address(address @ Address::Unix(_)) => bind_unix(address, &options),
+            Target::Address(Address::Stdio) => Err(io::ErrorKind::Unsupported.into()),
             Target::Systemd(which) => inherited::take(which)
                 .and_then(|descriptor| Listening::passed(descriptor, &options))
                 .and_then(keep),

@@ -37,7 +37,7 @@ pub(crate) struct Signals {
 
 /// Collects SIGINT and SIGTERM from now on, for a reactor that is yet to be made.
 pub(crate) fn catch() -> Result<Hook, Error> {
-    Hook::new([consts::SIGINT, consts::SIGTERM]).map_err(Error::System)
+    Hook::new([Signal::INT.number(), Signal::TERM.number()]).map_err(Error::System)
 }
 
 impl Signals {
@@ -151,7 +151,7 @@ impl Reactor {
     /// called before any signal is asked for.
     pub(crate) fn stop_on_caught(&mut self, mut hook: Hook, is_silent: bool) -> Result<(), Error> {
         let core = self.core_mut();
-        core.network.register_signals(&mut hook).map_err(Error::System)?;
+        core.network.register_signals(&mut hook, Source::Signals).map_err(Error::System)?;
         core.signals = Signals { hook: Some(hook), stops: true, is_silent, ..Signals::default() };
         Ok(())
     }

@@ -616,7 +616,7 @@ fn a_listener_that_serves_something_else_keeps_its_socket_and_its_connections() 
         let proxied = format!("{SERVER}?proxy=true");
         let factory = |_: Address| Probe::echo(&Record::new());
         let changed =
-            simulation.reactor().change_listener(listener, Default::default(), proxied, factory);
+            simulation.reactor().change_listener(listener, Default::default(), &*proxied, factory);
         changed.expect("it listens");
         let mut bare = simulation.dial(SERVER).expect("an address");
         bare.write(b"hello");
