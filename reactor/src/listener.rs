@@ -235,8 +235,13 @@ impl Reactor {
         {
             found.tls = options.tls;
         }
+        found.policy = options.policy;
+        let waited = std::mem::take(&mut found.waits_for_seat);
         let former = std::mem::replace(&mut found.factory, Box::new(factory));
         core.garbage.push(Box::new(former));
+        if waited {
+            core.accept_later(listener); // the policy that would tell is not its own any more
+        }
         Ok(())
     }
 }

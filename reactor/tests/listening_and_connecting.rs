@@ -14,7 +14,8 @@ use common::{
     use_up_descriptors, with_few_descriptors,
 };
 use ropewalk_reactor::{
-    Address, ConnectOptions, ConnectionId, Error, ListenOptions, Reactor, Reason, Simulation,
+    Address, ConnectOptions, ConnectionId, Error, ListenOptions, Policy, Reactor, Reason,
+    Simulation, WhenFull,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -616,7 +617,7 @@ fn a_listener_that_serves_something_else_keeps_its_socket_and_its_connections() 
         let proxied = format!("{SERVER}?proxy=true");
         let factory = |_: Address| Probe::echo(&Record::new());
         let changed =
-            simulation.reactor().change_listener(listener, Default::default(), &*proxied, factory);
+            simulation.reactor().change_listener(listener, Default::default(), &proxied, factory);
         changed.expect("it listens");
         let mut bare = simulation.dial(SERVER).expect("an address");
         bare.write(b"hello");
@@ -631,5 +632,35 @@ fn a_listener_that_serves_something_else_keeps_its_socket_and_its_connections() 
         );
         assert!(matches!(gone, Err(Error::Gone)), "{gone:?}");
         drop((old, new));
+    }
+}
+
+#[test]
+fn a_listener_that_is_full_accepts_again_when_it_gets_another_policy() {
+    for seed in seeds(50) {
+        let mut simulation = Simulation::new(seed);
+        let echo = |_: Address| Probe::echo(&Record::new());
+        let options = ListenOptions::default()
+            .policy(Policy::new().max_connections(1).when_full(WhenFull::Wait));
+        let listener = simulation.reactor().listen_with(options, SERVER, echo).expect("free");
+        let mut first = simulation.dial(SERVER).expect("an address");
+        first.write(b"first");
+        simulation.settle();
+        assert_eq!(first.read(), "first", "seed {seed}");
+        let mut second = simulation.dial(SERVER).expect("an address");
+        second.write(b"second");
+        simulation.settle();
+        assert_eq!(second.read(), "", "seed {seed}: it waits for a seat");
+        let changed =
+            simulation.reactor().change_listener(listener, Default::default(), SERVER, echo);
+        changed.expect("it listens");
+        simulation.settle();
+        assert_eq!(second.read(), "second", "seed {seed}");
+        // Giving back a seat of the former policy disturbs nothing.
+        first.shutdown();
+        let mut third = simulation.dial(SERVER).expect("an address");
+        third.write(b"third");
+        simulation.settle();
+        assert_eq!(third.read(), "third", "seed {seed}");
     }
 }
