@@ -490,6 +490,46 @@ fn starttls_server_and_client_turn_to_tls_in_mid_stream() {
     assert_eq!(caller.line(), "hello\r\n");
 }
 
+#[test]
+fn process_wc_has_a_child_count() {
+    let output = run("process_wc", &["twist two strands", "into one rope"]);
+    assert_eq!(said(&output), "2 lines, 6 words, 32 bytes\n");
+}
+
+#[test]
+fn process_date_asks_a_program_for_the_time() {
+    let server = Server::start_on_a_port("process_date", &[]);
+    let date = server.call().rest();
+    assert!(date.len() == "2026-01-01 00:00:00\n".len() && date.starts_with('2'), "{date:?}");
+}
+
+#[test]
+fn stdio_client_joins_pipes_to_a_connection() {
+    let server = Server::start("echo");
+    let mut child = Command::new(binary("stdio_client"))
+        .arg(&server.address)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    let mut input = child.stdin.take().expect("it is piped");
+    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+    input.write_all(b"hello\n").expect("room");
+    let mut line = String::new();
+    output.read_line(&mut line).expect("text");
+    assert_eq!(line, "hello\n");
+    input.write_all(b"and good bye").expect("room");
+    drop(input);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("text");
+    assert_eq!(rest, "and good bye");
+    assert!(child.wait().expect("a child").success());
+    // Nobody there.
+    drop(server);
+    let output = run("stdio_client", &["127.0.0.1:1"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot connect"), "{output:?}");
+}
+
 /// The rule for examples, which this file and the guide rely on.
 #[test]
 fn every_example_is_short_says_how_to_run_it_and_is_run_here() {

@@ -3,7 +3,7 @@
 //!
 //! The one rule is that of all callbacks: none runs inside another.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::os::fd::RawFd;
 
 use bytes::BytesMut;
@@ -168,4 +168,19 @@ pub trait ProcessProtocol: Any {
     fn process_ended(&mut self, transport: &mut ProcessTransport<'_>, status: ProcessStatus) {
         let _ = (transport, status);
     }
+
+    /// What of type `of` is inside this one, for a protocol that wraps another, as
+    /// [`Protocol::layer`](crate::Protocol::layer).
+    fn layer(&mut self, of: TypeId) -> Option<&mut dyn Any> {
+        let _ = of;
+        None
+    }
+}
+
+/// The layer of type `of` in `protocol`: itself, or one that it wraps.
+pub(crate) fn layer_of_process(
+    protocol: &mut dyn ProcessProtocol,
+    of: TypeId,
+) -> Option<&mut dyn Any> {
+    if Any::type_id(protocol) == of { Some(protocol) } else { protocol.layer(of) }
 }

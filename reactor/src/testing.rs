@@ -4,6 +4,10 @@
 //! For whole programs, many connections and a hostile network, see
 //! [`simulation`](crate::simulation).
 
+mod process;
+
+pub use process::ProcessHarness;
+
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;

@@ -106,7 +106,7 @@ impl Core {
         check(&program)?;
         let (theirs, ours) = match program.terminal {
             Some((rows, columns)) => open_terminal(&program, rows, columns)?,
-            None => open_pipes(&program)?,
+            None => open_pipes(&program, None)?,
         };
         self.adopt_pipes(id, child, ours)?;
         let pid = run(program, theirs, self.children.portably)?;
@@ -181,12 +181,17 @@ enum Theirs {
 
 type BothEnds = (BTreeMap<RawFd, Theirs>, Vec<OurEnd>);
 
-fn open_pipes(program: &Program) -> io::Result<BothEnds> {
+fn open_pipes(program: &Program, terminal: Option<OwnedFd>) -> io::Result<BothEnds> {
     let mut theirs = BTreeMap::new();
+    if let Some(terminal) = terminal {
+        for number in 0..3 {
+            theirs.insert(number, Theirs::Own(terminal.try_clone()?));
+        }
+    }
     let mut ours = Vec::new();
     for (&number, wiring) in &program.wirings {
-        if program.terminal.is_some() && number <= 2 {
-            continue;
+        if theirs.contains_key(&number) {
+            continue; // the terminal
         }
         let end = match wiring {
             Wiring::ToChild => {
@@ -211,6 +216,7 @@ fn open_pipes(program: &Program) -> io::Result<BothEnds> {
     }
     for (&number, wiring) in &program.wirings {
         if let Wiring::SameAs(other) = wiring
+            && !theirs.contains_key(&number)
             && let Some(end) = theirs.get(other)
         {
             let copy = match end {
@@ -244,10 +250,7 @@ fn open_terminal(program: &Program, rows: u16, columns: u16) -> io::Result<BothE
     let theirs = rustix::fs::open(name.as_c_str(), flags, Mode::empty())?;
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(&ours, size)?;
-    let (mut children, mut ends) = open_pipes(program)?;
-    for number in 0..3 {
-        children.insert(number, Theirs::Own(theirs.try_clone()?));
-    }
+    let (children, mut ends) = open_pipes(program, Some(theirs))?;
     ends.push((1, PipeWay::Both, our_end(Some(ours.try_clone()?), Some(ours))?));
     Ok((children, ends))
 }

@@ -1,9 +1,9 @@
 //! What a program may ask of its reactor about children, outside of their callbacks.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use super::child::ChildId;
-use super::{ProcessProtocol, ProcessTransport, Program};
+use super::{ProcessProtocol, ProcessTransport, Program, layer_of_process};
 use crate::panics::isolate;
 use crate::{Error, Reactor, Transport};
 
@@ -43,8 +43,8 @@ impl Reactor {
     }
 
     /// Calls `call` with the protocol and the transport of a child, now. `None` when its story has
-    /// ended or not begun, its protocol is not of type `P`, or `call` panics, which kills it.
-    pub fn with_process<P: ProcessProtocol, R>(
+    /// ended or not begun, its protocol is not of type `P` (nor has a layer that is), or `call` panics, which kills it.
+    pub fn with_process<P: Any, R>(
         &mut self,
         id: ChildId,
         call: impl FnOnce(&mut P, &mut ProcessTransport<'_>) -> R,
@@ -52,7 +52,7 @@ impl Reactor {
         self.core.children.get(id)?;
         self.refresh_clock();
         let protocol = &mut **self.processes.get_mut(id.slot as usize)?.as_mut()?;
-        let protocol = (protocol as &mut dyn Any).downcast_mut::<P>()?;
+        let protocol = layer_of_process(protocol, TypeId::of::<P>())?.downcast_mut::<P>()?;
         let mut transport = ProcessTransport { core: &mut self.core, id };
         match isolate(|| call(protocol, &mut transport)) {
             Ok(answer) => Some(answer),

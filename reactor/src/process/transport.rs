@@ -1,7 +1,7 @@
 //! What a callback may ask of its child. Like any transport it only takes notes; signals alone are
 //! sent at once, which runs nothing here.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,12 +10,11 @@ use bytes::Bytes;
 use log::error;
 
 use super::child::{Child, ChildId};
-use super::{ProcessProtocol, ProcessStatus, Program};
-use crate::Signal;
+use super::{ProcessProtocol, ProcessStatus, Program, layer_of_process};
 use crate::core::{Alarm, Core};
 use crate::output::Written;
 use crate::protocol::Reason;
-use crate::{ConnectionId, Deferred, Error, Handle, LOG, Local, TimerId, Transport};
+use crate::{ConnectionId, Deferred, Error, Handle, LOG, Local, Signal, TimerId, Transport};
 
 /// A child as its protocol sees it, for as long as a callback runs.
 ///
@@ -229,15 +228,17 @@ impl ProcessTransport<'_> {
     }
 
     /// Calls `call` with this child's protocol after `delay`, unless its story has ended by then.
-    /// `P` is the protocol's type; for any other the call is dropped with a log line.
+    /// `P` is the protocol's type, or that of a layer inside it; for any other the call is dropped
+    /// with a log line.
     #[doc(alias = "callLater")]
-    pub fn call_later<P: ProcessProtocol>(
+    pub fn call_later<P: Any>(
         &mut self,
         delay: Duration,
         call: impl FnOnce(&mut P, &mut ProcessTransport<'_>) + 'static,
     ) -> TimerId {
         let call: ProcessCall = Box::new(move |protocol, transport| {
-            match (protocol as &mut dyn Any).downcast_mut::<P>() {
+            let layer = layer_of_process(protocol, TypeId::of::<P>());
+            match layer.and_then(|layer| layer.downcast_mut::<P>()) {
                 Some(protocol) => call(protocol, transport),
                 None => error!(
                     target: LOG,
@@ -298,7 +299,7 @@ impl ProcessTransport<'_> {
 
     /// Calls `call` with this child's protocol and the result of `deferred`, once it is there; if
     /// the child's story has ended by then, the result is dropped.
-    pub fn when<P: ProcessProtocol, T: 'static>(
+    pub fn when<P: Any, T: 'static>(
         &mut self,
         deferred: Deferred<T>,
         call: impl FnOnce(&mut P, &mut ProcessTransport<'_>, Result<T, Error>) + 'static,

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use ropewalk_reactor::simulation::{ChildEvent, SimulatedChild};
-use ropewalk_reactor::{Error, Program, Reason, Signal, Simulation};
+use ropewalk_reactor::testing::ProcessHarness;
+use ropewalk_reactor::{
+    Error, ProcessProtocol, ProcessStatus, ProcessTransport, Program, Reason, Result, Signal,
+    Simulation, Written,
+};
 
 use crate::common::{assert_same, pattern, seeds};
 use crate::probe::{Happened, Probe, Record};
@@ -150,4 +155,92 @@ fn a_terminal_and_a_stop_are_simulated_too() {
         assert!(record.is_ended(), "seed {seed}");
         assert_eq!(record.status().signal(), Some(Signal::TERM));
     }
+}
+
+/// Sends numbers, wants each back doubled, and says when it is satisfied.
+struct Doubling {
+    wanted: Vec<u32>,
+    satisfied: bool,
+}
+
+impl ProcessProtocol for Doubling {
+    fn process_started(&mut self, transport: &mut ProcessTransport<'_>) -> Result {
+        for number in &self.wanted {
+            transport.write(format!("{number}\n").as_bytes());
+        }
+        Ok(())
+    }
+
+    fn out_received(
+        &mut self,
+        transport: &mut ProcessTransport<'_>,
+        data: &mut BytesMut,
+    ) -> Result {
+        while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
+            let line = data.split_to(end + 1);
+            let number: u32 = std::str::from_utf8(&line)?.trim().parse()?;
+            if number != 2 * self.wanted.remove(0) {
+                return Err("it cannot multiply".into());
+            }
+        }
+        if self.wanted.is_empty() {
+            self.satisfied = true;
+            transport.close_stdin();
+        }
+        Ok(())
+    }
+}
+
+fn doubling() -> Doubling {
+    Doubling { wanted: vec![2, 30], satisfied: false }
+}
+
+#[test]
+fn a_harness_plays_the_child() {
+    let mut harness = ProcessHarness::new(doubling());
+    assert_eq!(harness.written(), "2\n30\n");
+    harness.say_bytewise(1, b"4\n60\n");
+    assert!(harness.is_closed(0));
+    assert_eq!(harness.with(|protocol, _| protocol.wanted.len()), 0);
+    harness.exit(0);
+    assert_eq!(harness.ended(), Some(ProcessStatus::Exited(0)));
+    assert!(harness.reason().is_none());
+    assert!(harness.into_protocol().satisfied);
+}
+
+#[test]
+fn a_harness_shows_what_an_error_does_to_the_child() {
+    let program = Program::new("any").stop_grace(Duration::from_secs(5));
+    let mut harness = ProcessHarness::with_program(program, doubling());
+    harness.survive_signals();
+    harness.say(1, b"5\n");
+    assert!(harness.is_closed(0));
+    assert_eq!(harness.signals(), [Signal::TERM, Signal::CONT]);
+    assert_eq!(harness.ended(), None);
+    harness.advance(Duration::from_secs(5));
+    assert_eq!(harness.ended().and_then(ProcessStatus::signal), Some(Signal::KILL));
+    let reason = harness.reason().expect("it was ended here");
+    assert_eq!(reason.to_string(), "closed on an error: it cannot multiply");
+}
+
+#[test]
+fn a_harness_closes_pipes_and_fills_up() {
+    let mut harness = ProcessHarness::new(doubling());
+    harness.room(1000);
+    harness.stop_reading();
+    let buffered = harness.with(|_, transport| {
+        transport.write(&[b'x'; 5000]);
+        transport.buffered(0)
+    });
+    assert_eq!(buffered, 5000);
+    assert_eq!(harness.with(|_, transport| transport.buffered(0)), 4000);
+    harness.resume_reading();
+    assert_eq!(harness.with(|_, transport| transport.buffered(0)), 0);
+    assert_eq!(harness.written().len(), "2\n30\n".len() + 5000);
+    harness.close(0);
+    let gone = harness.with(|_, transport| transport.write(b"more"));
+    assert_eq!(gone, Written::Gone);
+    harness.close(1);
+    harness.killed_by(Signal::HUP);
+    assert_eq!(harness.ended().and_then(ProcessStatus::signal), Some(Signal::HUP));
 }

@@ -1,6 +1,6 @@
 //! Children on a terminal of their own.
 
-use ropewalk_reactor::{Program, Reactor, Signal};
+use ropewalk_reactor::{Program, Reactor, Signal, Wiring};
 
 use crate::common::turn_until;
 use crate::probe::{Happened, Probe, Record, run, spawn};
@@ -18,6 +18,17 @@ fn a_child_has_a_terminal_of_the_size_that_was_asked_for() {
     // One descriptor, and one loss of it.
     let lost = [0, 1, 2].map(|descriptor| record.count(&Happened::Lost(descriptor)));
     assert_eq!(lost, [0, 1, 0]);
+}
+
+#[test]
+fn other_descriptors_may_lead_to_the_terminal_or_past_it() {
+    let record = Record::new();
+    let program = Program::shell("echo seen >&5; echo aside >&6")
+        .descriptor(5, Wiring::SameAs(1))
+        .descriptor(6, Wiring::FromChild)
+        .terminal(24, 80);
+    run(program, &record, Probe::new(&record));
+    assert_eq!((&*record.out(), &record.story().other[..]), ("seen\r\n", &b"aside\n"[..]));
 }
 
 #[test]
