@@ -14,6 +14,7 @@ mod memory;
 mod serve;
 mod service;
 mod size;
+mod threads;
 
 use std::process::ExitCode;
 

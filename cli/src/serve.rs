@@ -10,6 +10,7 @@ use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command};
 use crate::config::{self, ConfigError};
 use crate::service::{Service, StartError};
+use crate::threads;
 
 /// Why the program ends with status 1.
 #[derive(Debug)]
@@ -64,6 +65,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
         Command::Line(options) => vec![Service::Line(options)],
         Command::Echo(options) => vec![Service::Echo(options)],
     };
+    if let [service] = &services[..]
+        && let Some(count) = service.threads()
+    {
+        let kind = service.kind();
+        let announce = |addresses: Vec<Address>| {
+            let bound: Vec<_> = addresses.into_iter().map(|address| (service, address)).collect();
+            announce(&bound).map_err(Problem::Output)
+        };
+        return threads::run(service, count, announce, |error| Problem::Listen {
+            kind,
+            error,
+            instead,
+        });
+    }
     let mut reactor = Reactor::new().map_err(Problem::Reactor)?;
     // Before anything is announced: whoever reads that line may send a signal at once.
     reactor.stop_on_signals().map_err(Problem::Reactor)?;

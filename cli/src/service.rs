@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::Args;
 use ropewalk::amqp::server::Server;
 use ropewalk::{
-    Address, Endpoint, Error, Factory, ListenOptions, Reactor, UnixAddress, http, line,
+    Address, Endpoint, Error, Factory, ListenOptions, Reactor, SharedListener, UnixAddress, http,
+    line,
 };
 use serde::Deserialize;
 
@@ -64,6 +65,10 @@ pub(crate) struct Http {
     /// [default: 1048576]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
+    /// Run on N threads, which share the addresses and nothing else [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip)]
+    threads: Option<NonZeroUsize>,
 }
 
 /// Options of the line server.
@@ -76,6 +81,10 @@ pub(crate) struct Line {
     /// The longest line in bytes; a longer one closes its connection [default: 16384]
     #[arg(long, value_name = "BYTES")]
     max_length: Option<NonZeroUsize>,
+    /// Run on N threads, which share the addresses and nothing else [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip)]
+    threads: Option<NonZeroUsize>,
 }
 
 /// Options of the echo server.
@@ -85,6 +94,32 @@ pub(crate) struct Echo {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:7007]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    /// Run on N threads, which share the addresses and nothing else [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip)]
+    threads: Option<NonZeroUsize>,
+}
+
+impl Http {
+    fn factory(&self) -> impl FnMut(Address) -> http::HttpServer + Clone + use<> {
+        let mut config = http::Config::default();
+        if let Some(limit) = self.max_body {
+            config = config.max_body(limit);
+        }
+        let config = Arc::new(config);
+        move |_| http::HttpServer::with_config(config.clone(), http::Echo)
+    }
+}
+
+impl Line {
+    fn factory(&self) -> impl FnMut(Address) -> line::Lines<line::echo::LineEcho> + Clone + use<> {
+        let longest = self.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
+        move |_| {
+            line::Lines::new(line::echo::LineEcho)
+                .delimiter(line::Delimiter::LfOrCrLf)
+                .max_length(longest)
+        }
+    }
 }
 
 impl Service {
@@ -167,6 +202,38 @@ impl Service {
         }
     }
 
+    /// On how many threads it runs, if it was told; one that can have no more than one is not asked.
+    pub(crate) fn threads(&self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Amqp(_) => None,
+            Self::Http(Http { threads, .. })
+            | Self::Line(Line { threads, .. })
+            | Self::Echo(Echo { threads, .. }) => *threads,
+        }
+    }
+
+    /// Where it listens: as told, or else at its usual place.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        match self.listen() {
+            [] => {
+                vec![Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, self.usual_port())))]
+            }
+            chosen => chosen.iter().map(|Listen(endpoint)| endpoint.clone()).collect(),
+        }
+    }
+
+    /// Serves on one more reactor at an address that several share. Only for services without a
+    /// state that they would have to share, too.
+    pub(crate) fn join(&self, reactor: &mut Reactor, shared: &SharedListener) -> Result<(), Error> {
+        let joined = match self {
+            Self::Http(options) => reactor.listen_shared(shared, options.factory()),
+            Self::Line(options) => reactor.listen_shared(shared, options.factory()),
+            Self::Echo(_) => reactor.listen_shared(shared, |_| line::echo::Echo),
+            Self::Amqp(_) => Err(Error::Other(ONE_THREAD.into())),
+        };
+        joined.map(drop)
+    }
+
     /// Binds every address, and answers where each listens; a message queue goes to `brokers`,
     /// which are to be asked in the end whether they failed.
     pub(crate) fn start(
@@ -174,39 +241,15 @@ impl Service {
         reactor: &mut Reactor,
         brokers: &mut Vec<Server>,
     ) -> Result<Vec<Address>, StartError> {
-        let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, self.usual_port()));
-        let usual = [Listen(Endpoint::from(usual))];
-        let listen = match self.listen() {
-            [] => &usual[..],
-            chosen => chosen,
-        };
+        let listen = &self.endpoints()[..];
         let bound = match self {
-            Self::Http(options) => {
-                let mut config = http::Config::default();
-                if let Some(limit) = options.max_body {
-                    config = config.max_body(limit);
-                }
-                let config = Arc::new(config);
-                bind(reactor, listen, || {
-                    let config = config.clone();
-                    move |_| http::HttpServer::with_config(config.clone(), http::Echo)
-                })
-            }
-            Self::Line(options) => {
-                let longest = options.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
-                bind(reactor, listen, || {
-                    move |_| {
-                        line::Lines::new(line::echo::LineEcho)
-                            .delimiter(line::Delimiter::LfOrCrLf)
-                            .max_length(longest)
-                    }
-                })
-            }
+            Self::Http(options) => bind(reactor, listen, || options.factory()),
+            Self::Line(options) => bind(reactor, listen, || options.factory()),
             Self::Echo(_) => {
                 let (datagrams, streams): (Vec<_>, Vec<_>) =
-                    listen.iter().cloned().partition(|Listen(endpoint)| endpoint.is_datagram());
+                    listen.iter().cloned().partition(Endpoint::is_datagram);
                 bind(reactor, &streams, || |_| line::echo::Echo).and_then(|mut bound| {
-                    for Listen(endpoint) in datagrams {
+                    for endpoint in datagrams {
                         let socket = reactor.listen_datagram(endpoint, line::echo::DatagramEcho)?;
                         bound.extend(reactor.datagram_address(socket));
                     }
@@ -224,20 +267,24 @@ impl Service {
     }
 }
 
+/// Why there is no more than one thread for the message queue.
+pub(crate) const ONE_THREAD: &str = "a message queue runs on one thread: the order of its messages is \
+    the order of that thread; for more, start several brokers, each with its own address and data";
+
 /// Twisted's `LineReceiver` has the same.
 const MAX_LENGTH: usize = 16 * 1024;
 
 /// How often the files of `tls://` addresses are looked at: whoever renews a certificate does so
 /// weeks before its end.
-const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
+pub(crate) const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
 
 fn bind<F: Factory>(
     reactor: &mut Reactor,
-    listen: &[Listen],
+    listen: &[Endpoint],
     mut factory: impl FnMut() -> F,
 ) -> Result<Vec<Address>, Error> {
     let mut bound = Vec::new();
-    for Listen(endpoint) in listen {
+    for endpoint in listen {
         let mut options = ListenOptions::default();
         if let Some(files) = endpoint.tls() {
             let tls = files.server()?;
