@@ -39,6 +39,42 @@ fn echo_sends_bytes_back_and_sigterm_stops_it_with_status_0() {
 }
 
 #[test]
+fn services_that_share_nothing_run_on_several_threads_and_the_message_queue_says_why_not() {
+    for kind in ["echo", "line", "http"] {
+        let arguments = [kind, "--threads", "3", "--listen", "127.0.0.1:0"];
+        let mut server = Server::start(&arguments, 1);
+        for _ in 0..20 {
+            match kind {
+                "http" => {
+                    let request = b"GET /hello HTTP/1.1\r\nHost: here\r\n\r\n";
+                    assert_eq!(roundtrip(&server, request, 15), b"HTTP/1.1 200 OK");
+                }
+                "line" => assert_eq!(roundtrip(&server, b"one\r\n", 5), b"one\r\n"),
+                _ => assert_eq!(roundtrip(&server, b"one", 3), b"one"),
+            }
+        }
+        if std::path::Path::new("/proc/self/task").exists() {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).expect("it runs");
+            assert_eq!(tasks.count(), 4, "three, and the one that waits for them");
+        }
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+    }
+    let output = ropewalk(&["amqp", "--threads", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("a message queue runs on one thread"), "{said}");
+    let taken = TcpListener::bind("127.0.0.1:0").and_then(|taken| Ok((taken.local_addr()?, taken)));
+    let (address, _taken) = taken.expect("a port");
+    let output = ropewalk(&["echo", "--threads", "2", "--listen", &address.to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("stop what listens there"), "{said}");
+    let output = ropewalk(&["echo", "--threads", "2", "--listen", "udp://127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn echo_sends_datagrams_back_from_addresses_of_udp_and_the_others_say_that_they_cannot() {
     let server =
         Server::start(&["echo", "--listen", "udp://127.0.0.1:0", "--listen", "127.0.0.1:0"], 2);

@@ -173,6 +173,51 @@ fn line_echo_answers_line_by_line_until_it_is_told_to_quit() {
 }
 
 #[test]
+fn async_line_echo_does_as_its_twin_and_drops_who_sends_too_long_a_line() {
+    let server = Server::start("async_line_echo");
+    let mut caller = server.call();
+    caller.send("one\ntwo\r\nthr");
+    assert_eq!((caller.line(), caller.line()), ("one\r\n".into(), "two\r\n".into()));
+    caller.send("ee\nquit\nnever\n");
+    assert_eq!(caller.rest(), "three\r\ngoodbye\r\n");
+    let mut caller = server.call();
+    caller.send("x".repeat(20_000));
+    assert_eq!(caller.rest(), "");
+}
+
+#[test]
+fn async_client_prints_the_first_answer_or_all_that_went_wrong() {
+    let server = Server::start("line_echo");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let nobody = nobody.expect("a port").to_string();
+    let output = run("async_client", &["hello", &nobody, &server.address]);
+    assert_eq!(said(&output), format!("{} says hello\n", server.address));
+    let output = run("async_client", &["hello", &nobody, "nonsense"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("AllFailed") && said.contains("nonsense"), "{said}");
+}
+
+#[test]
+fn a_tokio_task_answers_the_reactor_and_asks_it() {
+    let server = Server::start("tokio_bridge");
+    let (mut one, _other) = (server.call(), server.call());
+    one.send("hello\n");
+    let line = one.line();
+    // (The other one may not have been accepted yet.)
+    assert!(["1", "2"].map(|n| format!("HELLO (to one of {n})\r\n")).contains(&line), "{line}");
+}
+
+#[test]
+fn many_cores_answer_on_one_port() {
+    let server = Server::start("many_cores");
+    let mut caller = server.call();
+    assert!(caller.line().starts_with("core "));
+    caller.send("hello\n");
+    assert_eq!(caller.line(), "hello\n");
+}
+
+#[test]
 fn in_the_chat_everybody_hears_everybody() {
     let server = Server::start("chat");
     let mut anna = server.call();

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use crate::data;
 use crate::memory::MemoryLimit;
 use crate::privileges::Identity;
-use crate::service::Listen;
+use crate::service::{Listen, ONE_THREAD};
 use crate::size::Size;
 
 /// Options of the message queue.
@@ -82,6 +82,15 @@ pub(crate) struct Amqp {
     /// The heartbeat interval to propose to clients; 0 is none [default: 60]
     #[arg(long, value_name = "SECONDS")]
     heartbeat: Option<u16>,
+    /// There is one.
+    #[arg(long, hide = true, value_parser = one_thread)]
+    #[serde(skip)]
+    threads: Option<()>,
+}
+
+/// Whoever knows the option from the other services is told why it is none here.
+fn one_thread(given: &str) -> Result<(), &'static str> {
+    if given == "1" { Ok(()) } else { Err(ONE_THREAD) }
 }
 
 /// The octets of a frame.

@@ -19,6 +19,7 @@ mod serve;
 mod service;
 mod size;
 mod sockets;
+mod threads;
 
 use std::process::ExitCode;
 

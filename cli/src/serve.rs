@@ -15,6 +15,7 @@ use crate::reload::Reload;
 use crate::running::{self, Running};
 use crate::service::Service;
 use crate::sockets::Listener;
+use crate::threads;
 
 /// Why the program ends with status 1, or a reload changes nothing.
 #[derive(Debug)]
@@ -33,6 +34,16 @@ impl Problem {
     /// A service cannot listen.
     pub(crate) fn listen(name: &str, error: Error) -> Self {
         Self::Listen { name: name.to_owned(), error: Box::new(error) }
+    }
+
+    /// Says also what to do `instead` where an address is in use.
+    pub(crate) fn or_else(self, instead: &str) -> Self {
+        match self {
+            Self::Listen { name, error } if error.is_address_in_use() => {
+                Self::Process(format!("{name}: {error}; stop what listens there, or {instead}"))
+            }
+            problem => problem,
+        }
     }
 }
 
@@ -89,6 +100,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
         Command::Line(options) => Configuration::of(vec![Service::Line(options)]),
         Command::Echo(options) => Configuration::of(vec![Service::Echo(options)]),
     };
+    if let [named] = &configuration.services[..]
+        && let Some(count) = named.service.threads()
+    {
+        return threads::run(named, count, manager.as_ref(), instead);
+    }
     let process = configuration.process.clone();
     process.set_log_level();
     let identity = identity(&configuration)?;
@@ -108,12 +124,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
         }
     };
     let opened = running.borrow_mut().start(&mut reactor, bound);
-    let opened = opened.map_err(|problem| match problem {
-        Problem::Listen { name, error } if error.is_address_in_use() => {
-            Problem::Process(format!("{name}: {error}; stop what listens there, or {instead}"))
-        }
-        problem => problem,
-    })?;
+    let opened = opened.map_err(|problem| problem.or_else(instead))?;
     running.borrow().warn_of_unreadable();
     announce(&running.borrow(), &opened).map_err(Problem::Output)?;
     if all {

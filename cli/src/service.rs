@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use ropewalk::amqp::server::Server;
-use ropewalk::{Address, Endpoint, Error, Factory, ListenOptions, UnixAddress, http, line};
+use ropewalk::{
+    Address, Endpoint, Error, Factory, ListenOptions, Reactor, SharedListener, UnixAddress, http,
+    line,
+};
 use serde::Deserialize;
 
 use crate::amqp::Amqp;
@@ -55,6 +58,10 @@ pub(crate) struct Http {
     /// [default: 1048576]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
+    /// Run on N threads, which share the addresses and nothing else [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip)]
+    threads: Option<NonZeroUsize>,
 }
 
 /// Options of the line server.
@@ -67,6 +74,10 @@ pub(crate) struct Line {
     /// The longest line in bytes; a longer one closes its connection [default: 16384]
     #[arg(long, value_name = "BYTES")]
     max_length: Option<NonZeroUsize>,
+    /// Run on N threads, which share the addresses and nothing else [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip)]
+    threads: Option<NonZeroUsize>,
 }
 
 /// Options of the echo server.
@@ -76,6 +87,32 @@ pub(crate) struct Echo {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:7007]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    /// Run on N threads, which share the addresses and nothing else [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip)]
+    threads: Option<NonZeroUsize>,
+}
+
+impl Http {
+    fn factory(&self) -> impl FnMut(Address) -> http::HttpServer + Clone + use<> {
+        let mut config = http::Config::default();
+        if let Some(limit) = self.max_body {
+            config = config.max_body(limit);
+        }
+        let config = Arc::new(config);
+        move |_| http::HttpServer::with_config(config.clone(), http::Echo)
+    }
+}
+
+impl Line {
+    fn factory(&self) -> impl FnMut(Address) -> line::Lines<line::echo::LineEcho> + Clone + use<> {
+        let longest = self.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
+        move |_| {
+            line::Lines::new(line::echo::LineEcho)
+                .delimiter(line::Delimiter::LfOrCrLf)
+                .max_length(longest)
+        }
+    }
 }
 
 impl Service {
@@ -158,6 +195,16 @@ impl Service {
         }
     }
 
+    /// On how many threads it runs, if it was told; one that can have no more than one is not asked.
+    pub(crate) fn threads(&self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Amqp(_) => None,
+            Self::Http(Http { threads, .. })
+            | Self::Line(Line { threads, .. })
+            | Self::Echo(Echo { threads, .. }) => *threads,
+        }
+    }
+
     /// Where it listens: as told, or else at its usual place.
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
         match self.listen() {
@@ -168,6 +215,18 @@ impl Service {
         }
     }
 
+    /// Serves on one more reactor at an address that several share. Only for services without a
+    /// state that they would have to share, too.
+    pub(crate) fn join(&self, reactor: &mut Reactor, shared: &SharedListener) -> Result<(), Error> {
+        let joined = match self {
+            Self::Http(options) => reactor.listen_shared(shared, options.factory()),
+            Self::Line(options) => reactor.listen_shared(shared, options.factory()),
+            Self::Echo(_) => reactor.listen_shared(shared, |_| line::echo::Echo),
+            Self::Amqp(_) => Err(Error::Other(ONE_THREAD.into())),
+        };
+        joined.map(drop)
+    }
+
     /// Listens at every address; `queue` is the server of a message queue.
     pub(crate) fn listen_at(
         &self,
@@ -176,27 +235,8 @@ impl Service {
     ) -> Result<(), Error> {
         let endpoints = self.endpoints();
         match self {
-            Self::Http(options) => {
-                let mut config = http::Config::default();
-                if let Some(limit) = options.max_body {
-                    config = config.max_body(limit);
-                }
-                let config = Arc::new(config);
-                bind(sockets, &endpoints, || {
-                    let config = config.clone();
-                    move |_| http::HttpServer::with_config(config.clone(), http::Echo)
-                })
-            }
-            Self::Line(options) => {
-                let longest = options.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
-                bind(sockets, &endpoints, || {
-                    move |_| {
-                        line::Lines::new(line::echo::LineEcho)
-                            .delimiter(line::Delimiter::LfOrCrLf)
-                            .max_length(longest)
-                    }
-                })
-            }
+            Self::Http(options) => bind(sockets, &endpoints, || options.factory()),
+            Self::Line(options) => bind(sockets, &endpoints, || options.factory()),
             Self::Echo(_) => {
                 let (datagrams, streams): (Vec<_>, Vec<_>) =
                     endpoints.into_iter().partition(Endpoint::is_datagram);
@@ -213,6 +253,10 @@ impl Service {
         }
     }
 }
+
+/// Why there is no more than one thread for the message queue.
+pub(crate) const ONE_THREAD: &str = "a message queue runs on one thread: the order of its messages is \
+    the order of that thread; for more, start several brokers, each with its own address and data";
 
 /// Twisted's `LineReceiver` has the same.
 const MAX_LENGTH: usize = 16 * 1024;

@@ -13,7 +13,7 @@ use ropewalk::{
 
 /// How often the files of `tls://` addresses are looked at: whoever renews a certificate does so
 /// weeks before its end.
-const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
+pub(crate) const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
 
 /// One that listens.
 struct Socket {
