@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use ropewalk::amqp::server::Server;
-use ropewalk::{Address, Endpoint, Error, Factory, ListenOptions, UnixAddress, http, line};
+use ropewalk::{Address, Endpoint, Error, Factory, ListenOptions, Policy, UnixAddress, http, line};
 use serde::Deserialize;
 
 use crate::amqp::Amqp;
+use crate::policies::{Limits, Number, Policies};
 use crate::sockets::Change;
 
 /// One of the servers, with its options.
@@ -55,6 +56,9 @@ pub(crate) struct Http {
     /// [default: 1048576]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
+    #[command(flatten)]
+    #[serde(skip)]
+    policies: Policies,
 }
 
 /// Options of the line server.
@@ -67,6 +71,9 @@ pub(crate) struct Line {
     /// The longest line in bytes; a longer one closes its connection [default: 16384]
     #[arg(long, value_name = "BYTES")]
     max_length: Option<NonZeroUsize>,
+    #[command(flatten)]
+    #[serde(skip)]
+    policies: Policies,
 }
 
 /// Options of the echo server.
@@ -76,6 +83,9 @@ pub(crate) struct Echo {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:7007]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    #[command(flatten)]
+    #[serde(skip)]
+    policies: Policies,
 }
 
 impl Service {
@@ -105,6 +115,26 @@ impl Service {
             Self::Http(Http { listen, .. })
             | Self::Line(Line { listen, .. })
             | Self::Echo(Echo { listen, .. }) => listen,
+        }
+    }
+
+    /// Sets what a file says of its connections.
+    pub(crate) fn set_policies(&mut self, limits: Limits, number: Number) {
+        match self {
+            Self::Amqp(options) => options.limits = limits, // its number is RabbitMQ's
+            Self::Http(Http { policies, .. })
+            | Self::Line(Line { policies, .. })
+            | Self::Echo(Echo { policies, .. }) => *policies = Policies::new(limits, number),
+        }
+    }
+
+    /// What all its connections together keep to.
+    pub(crate) fn policy(&self) -> Result<Option<Policy>, Error> {
+        match self {
+            Self::Amqp(options) => options.limits.policy(),
+            Self::Http(Http { policies, .. })
+            | Self::Line(Line { policies, .. })
+            | Self::Echo(Echo { policies, .. }) => policies.policy(),
         }
     }
 
@@ -168,6 +198,15 @@ impl Service {
         }
     }
 
+    /// What all its listeners have in common.
+    fn listen_options(&self) -> Result<ListenOptions, Error> {
+        let options = ListenOptions::default();
+        Ok(match self.policy()? {
+            Some(policy) => options.policy(policy),
+            None => options,
+        })
+    }
+
     /// Listens at every address; `queue` is the server of a message queue.
     pub(crate) fn listen_at(
         &self,
@@ -175,6 +214,7 @@ impl Service {
         queue: Option<&Server>,
     ) -> Result<(), Error> {
         let endpoints = self.endpoints();
+        let options = self.listen_options()?;
         match self {
             Self::Http(options) => {
                 let mut config = http::Config::default();
@@ -182,14 +222,14 @@ impl Service {
                     config = config.max_body(limit);
                 }
                 let config = Arc::new(config);
-                bind(sockets, &endpoints, || {
+                bind(sockets, &options, &endpoints, || {
                     let config = config.clone();
                     move |_| http::HttpServer::with_config(config.clone(), http::Echo)
                 })
             }
             Self::Line(options) => {
                 let longest = options.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
-                bind(sockets, &endpoints, || {
+                bind(sockets, &options, &endpoints, || {
                     move |_| {
                         line::Lines::new(line::echo::LineEcho)
                             .delimiter(line::Delimiter::LfOrCrLf)
@@ -200,14 +240,14 @@ impl Service {
             Self::Echo(_) => {
                 let (datagrams, streams): (Vec<_>, Vec<_>) =
                     endpoints.into_iter().partition(Endpoint::is_datagram);
-                bind(sockets, &streams, || |_| line::echo::Echo)?;
+                bind(sockets, &options, &streams, || |_| line::echo::Echo)?;
                 datagrams
                     .iter()
                     .try_for_each(|endpoint| sockets.datagrams(endpoint, line::echo::DatagramEcho))
             }
             Self::Amqp(_) => match queue {
                 // All its listeners serve the same queues.
-                Some(server) => bind(sockets, &endpoints, || server.clone()),
+                Some(server) => bind(sockets, &options, &endpoints, || server.clone()),
                 None => Ok(()),
             },
         }
@@ -219,10 +259,9 @@ const MAX_LENGTH: usize = 16 * 1024;
 
 fn bind<F: Factory>(
     sockets: &mut Change<'_>,
+    options: &ListenOptions,
     endpoints: &[Endpoint],
     mut factory: impl FnMut() -> F,
 ) -> Result<(), Error> {
-    endpoints
-        .iter()
-        .try_for_each(|endpoint| sockets.listen(ListenOptions::default(), endpoint, factory()))
+    endpoints.iter().try_for_each(|endpoint| sockets.listen(options.clone(), endpoint, factory()))
 }

@@ -235,8 +235,13 @@ impl Reactor {
         {
             found.tls = options.tls;
         }
+        found.policy = options.policy;
+        let waits = std::mem::take(&mut found.waits_for_seat);
         let former = std::mem::replace(&mut found.factory, Box::new(factory));
         core.garbage.push(Box::new(former));
+        if waits {
+            core.accept(listener); // the new policy may have room, and the edge is spent
+        }
         Ok(())
     }
 }

@@ -811,7 +811,10 @@ fn a_signal_that_no_program_can_hear_is_an_error() {
         let mut reactor = Reactor::new().expect("descriptors");
         for reactor in [&mut reactor, Simulation::new(1).reactor()] {
             let refused = reactor.on_signal(signal, |_| {}).expect_err("it cannot be heard");
-            assert!(refused.to_string().contains(&format!("{signal} cannot be heard")), "{refused}");
+            assert!(
+                refused.to_string().contains(&format!("{signal} cannot be heard")),
+                "{refused}"
+            );
         }
     }
 }
