@@ -306,6 +306,20 @@ fn an_open_file_travels_over_a_unix_socket() {
 }
 
 #[test]
+fn policies_keep_connections_few_and_slow() {
+    let server = Server::start("policies");
+    let (mut one, mut other) = (server.call(), server.call());
+    one.send("a\n");
+    other.send("b\n");
+    assert_eq!((one.line(), other.line()), ("a\n".into(), "b\n".into()));
+    assert_eq!(server.call().rest(), "", "the third of one peer");
+    let began = std::time::Instant::now();
+    one.send(vec![b'x'; 600]);
+    assert_eq!(one.finish().len(), 600);
+    assert!(began.elapsed() >= std::time::Duration::from_millis(490), "{:?}", began.elapsed());
+}
+
+#[test]
 fn the_ticker_tells_everybody_the_time() {
     let server = Server::start("ticker");
     let (mut one, mut other) = (server.call(), server.call());

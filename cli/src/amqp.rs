@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::data;
 use crate::memory::MemoryLimit;
+use crate::policies::Limits;
 use crate::privileges::Identity;
 use crate::service::{Listen, ONE_THREAD};
 use crate::size::Size;
@@ -82,6 +83,9 @@ pub(crate) struct Amqp {
     /// The heartbeat interval to propose to clients; 0 is none [default: 60]
     #[arg(long, value_name = "SECONDS")]
     heartbeat: Option<u16>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) limits: Limits,
     /// There is one.
     #[arg(long, hide = true, value_parser = one_thread)]
     #[serde(skip)]

@@ -152,6 +152,14 @@ Then come the services, any number of each kind. Their options are named as on t
     name = \"upper-floor\"
     listen = [\"tcp://127.0.0.1:7000\"]
     max-length = 4096
+    max-connections-per-peer = 10
+
+Limits of connections that all services have (idle-timeout, max-lifetime, rate-in, rate-out,
+total-rate-in, total-rate-out, max-connections-per-peer, traffic-log-size) hold for each service that has
+none of its own if they stand under [policy]:
+
+    [policy]
+    idle-timeout = \"10m\"
 
 SIGHUP reads the file again. What is new in it is listened on, what is gone no more, and connections
 go on; changed options are for new connections. What needs a restart is told in the log, and so is a

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
+use crate::policies::{Limits, Number, take_limits, take_number};
 use crate::process::Process;
 use crate::service::Service;
 
@@ -118,7 +119,8 @@ impl From<toml::de::Error> for Problem {
 }
 
 /// What may stand at the top.
-const TOP: &str = "user, group, shutdown-timeout, log, pid-file and a list of [[service]]";
+const TOP: &str =
+    "user, group, shutdown-timeout, log, pid-file, a [policy] and a list of [[service]]";
 
 fn parse(text: &str) -> Result<Configuration, Problem> {
     let file = DeTable::parse(text)?;
@@ -126,6 +128,20 @@ fn parse(text: &str) -> Result<Configuration, Problem> {
     let span = file.span();
     let mut top = file.into_inner();
     let mut configuration = Configuration::default();
+    let defaults = match top.remove("policy") {
+        None => Limits::default(),
+        Some(policy) => {
+            let span = policy.span();
+            let DeValue::Table(table) = policy.into_inner() else {
+                return Err(Problem::at(span, "write what holds for all services under [policy]"));
+            };
+            if let Some(file) = table.get("traffic-log") {
+                let problem = "`traffic-log` is a file of one service: write it there";
+                return Err(Problem::at(file.span(), problem));
+            }
+            options_of(Spanned::new(span, table))?
+        }
+    };
     if let Some(list) = top.remove("service") {
         let span = list.span();
         let DeValue::Array(list) = list.into_inner() else {
@@ -134,8 +150,9 @@ fn parse(text: &str) -> Result<Configuration, Problem> {
         let values = values.get("service").and_then(|list| list.as_array());
         for (index, entry) in list.into_iter().enumerate() {
             let values = values.and_then(|list| list.get(index)?.as_table());
-            let named =
-                service(entry, &configuration.services, |table| settings(text, table, values))?;
+            let named = service(entry, &defaults, &configuration.services, |table| {
+                settings(text, table, values)
+            })?;
             configuration.services.push(named);
         }
     }
@@ -192,6 +209,7 @@ fn name(value: Option<Spanned<DeValue<'_>>>, others: &[Named]) -> Result<String,
 
 fn service(
     entry: Spanned<DeValue<'_>>,
+    defaults: &Limits,
     others: &[Named],
     settings: impl FnOnce(&DeTable<'_>) -> Settings,
 ) -> Result<Named, Problem> {
@@ -211,8 +229,13 @@ fn service(
         let problem = "`listen` names no address; leave it out for the usual one";
         return Err(Problem::at(listen.span(), problem));
     }
+    let limits: Limits = options_of(Spanned::new(span.clone(), take_limits(&mut table)))?;
+    let number: Number = match kind.get_ref().as_str() {
+        Some("amqp") => Number::default(), // it has an option of that name, with RabbitMQ's meaning
+        _ => options_of(Spanned::new(span.clone(), take_number(&mut table)))?,
+    };
     let options = Spanned::new(span, table);
-    let service = match kind.get_ref().as_str() {
+    let mut service = match kind.get_ref().as_str() {
         Some("amqp") => options_of(options).map(Box::new).map(Service::Amqp),
         Some("http") => options_of(options).map(Service::Http),
         Some("line") => options_of(options).map(Service::Line),
@@ -223,6 +246,7 @@ fn service(
         }
         None => Err(Problem::at(kind.span(), "`kind` is a string: amqp, http, line or echo")),
     }?;
+    service.set_policies(limits.or(defaults), number);
     Ok(Named { name, service, settings })
 }
 
@@ -274,6 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn a_service_keeps_to_the_limits_of_all_unless_it_has_its_own() {
+        let services = parse(
+            "[policy]\nidle-timeout = '5m'\nrate-out = 1000\n\
+             [[service]]\nkind = 'echo'\nmax-connections = 3\nrate-out = '1MiB'\n\
+             [[service]]\nkind = 'amqp'\nmax-connections = 0\n",
+        )
+        .expect("a good file")
+        .services;
+        let told = services.iter().map(|named| format!("{:?}", named.service.policies().policy()));
+        let told: Vec<_> = told.collect();
+        assert!(told[0].contains("idle_timeout: Some(300s)"), "{}", told[0]);
+        assert!(told[0].contains("per_second: 1048576"), "{}", told[0]);
+        assert!(told[0].contains("max_connections: Some(3)"), "{}", told[0]);
+        assert!(told[1].contains("idle_timeout: Some(300s)"), "{}", told[1]);
+        assert!(told[1].contains("per_second: 1000"), "{}", told[1]);
+        assert!(told[1].contains("max_connections: None"), "{}", told[1]);
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_line() {
         for (text, line, problem) in [
             ("[[service]]\nkind = 'echo'\nport = 1\n", 3, "unknown field `port`"),
@@ -299,6 +342,13 @@ mod tests {
             ("log = 'loud'\n[[service]]\nkind = 'echo'\n", 1, "off, error, warn, info"),
             ("\nshutdown-timeout = -1\n[[service]]\nkind = 'echo'\n", 2, "invalid value"),
             ("user = ':x'\n[[service]]\nkind = 'echo'\n", 1, "write NAME or NAME:GROUP"),
+            ("[[service]]\nkind = 'echo'\nidle-timeout = 'soon'\n", 3, "a time as 500ms, 90s, 5m"),
+            ("[[service]]\nkind = 'http'\nrate-in = 0\n", 3, "leave it out for no limit"),
+            ("[[service]]\nkind = 'line'\nmax-connections = 0\n", 3, "nonzero"),
+            ("[[service]]\nkind = 'amqp'\nmax-connections-per-peer = 'x'\n", 3, "invalid type"),
+            ("[policy]\nmax-connections = 1\n[[service]]\nkind = 'echo'\n", 2, "unknown field"),
+            ("[policy]\ntraffic-log = 'x'\n[[service]]\nkind = 'echo'\n", 2, "of one service"),
+            ("policy = 1\n[[service]]\nkind = 'echo'\n", 1, "under [policy]"),
             ("[[service]\n", 1, ""),
         ] {
             let found = parse(text).expect_err(text);

@@ -11,6 +11,7 @@ mod arguments;
 mod config;
 mod data;
 mod memory;
+mod policies;
 mod privileges;
 mod process;
 mod reload;
@@ -19,6 +20,7 @@ mod serve;
 mod service;
 mod size;
 mod sockets;
+mod span;
 mod threads;
 
 use std::process::ExitCode;

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use log::{info, warn};
 use ropewalk::amqp::server::Server;
 use ropewalk::tls::TlsServer;
-use ropewalk::{Address, Endpoint, Reactor, TlsFiles};
+use ropewalk::{Address, Endpoint, Policy, Reactor, TlsFiles};
 
 use crate::amqp::Amqp;
 use crate::config::{Configuration, Named, Settings, differences};
+use crate::policies::{Policies, is_limit};
 use crate::privileges::Identity;
 use crate::process::Process;
 use crate::serve::Problem;
@@ -27,6 +28,15 @@ pub(crate) struct Running {
     sockets: Sockets,
     /// Also those whose service is no longer in the file: their connections go on.
     queues: Vec<Queue>,
+    policies: Vec<ServicePolicy>,
+}
+
+/// What the connections of a service keep to. It stays the same one for as long as its limits do: it
+/// counts the connections.
+struct ServicePolicy {
+    service: String,
+    asked: Policies,
+    policy: Option<Policy>,
 }
 
 /// A message queue.
@@ -52,8 +62,8 @@ impl Running {
         file: Option<PathBuf>,
         identity: Option<Identity>,
     ) -> Self {
-        let (sockets, queues) = (Sockets::default(), Vec::new());
-        Self { configuration, file, identity, sockets, queues }
+        let (sockets, queues, policies) = (Sockets::default(), Vec::new(), Vec::new());
+        Self { configuration, file, identity, sockets, queues, policies }
     }
 
     /// The configuration file.
@@ -92,9 +102,11 @@ impl Running {
         reactor: &mut Reactor,
         bound: impl FnOnce() -> Result<(), Problem>,
     ) -> Result<Vec<Listener>, Problem> {
+        let policies = self.policies_of(&self.configuration)?;
         let mut change = self.sockets.change(reactor, Vec::new());
         let mut queues = Vec::new();
-        for Named { name, service, settings } in &self.configuration.services {
+        let services = self.configuration.services.iter().zip(&policies);
+        for (Named { name, service, settings }, policy) in services {
             let queue = match service {
                 Service::Amqp(options) => {
                     let place = Place::of(options, name, self.identity.as_ref(), &queues)?;
@@ -108,7 +120,7 @@ impl Running {
                 _ => None,
             };
             change.of(name);
-            let listening = service.listen_at(&mut change, queue);
+            let listening = service.listen_at(&mut change, policy.policy.as_ref(), queue);
             listening.map_err(|error| Problem::listen(name, error))?;
         }
         let changed = change.commit();
@@ -122,6 +134,7 @@ impl Running {
             started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
         }
         self.queues = queues;
+        self.policies = policies;
         Ok(changed.opened)
     }
 
@@ -134,10 +147,11 @@ impl Running {
         tls: Vec<(TlsFiles, TlsServer)>,
     ) -> Result<Changed, Problem> {
         let mut later = self.at_restart(&new);
+        let policies = self.policies_of(&new)?;
         let mut change = self.sockets.change(reactor, tls);
         let mut wanted: Vec<Queue> = Vec::new();
         let mut opened = Vec::new();
-        for Named { name, service, settings } in &new.services {
+        for (Named { name, service, settings }, policy) in new.services.iter().zip(&policies) {
             let queue = match service {
                 Service::Amqp(options) => {
                     let place = Place::of(options, name, self.identity.as_ref(), &wanted)?;
@@ -145,7 +159,7 @@ impl Running {
                     let (server, settings) = match there {
                         Some(Queue { server, settings: before, .. }) => {
                             for (key, line) in differences(before, settings) {
-                                if !["kind", "name", "listen"].contains(&key) {
+                                if !["kind", "name", "listen"].contains(&key) && !is_limit(key) {
                                     later.push((line, format!("{name}: `{key}`")));
                                 }
                             }
@@ -163,7 +177,7 @@ impl Running {
                 _ => None,
             };
             change.of(name);
-            let listening = service.listen_at(&mut change, queue.as_ref());
+            let listening = service.listen_at(&mut change, policy.policy.as_ref(), queue.as_ref());
             listening.map_err(|error| Problem::listen(name, error))?;
         }
         for (name, options, server) in opened {
@@ -184,6 +198,7 @@ impl Running {
         let left: Vec<_> = left.collect();
         self.queues = wanted;
         self.queues.extend(left);
+        self.policies = policies;
         let file = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         later.sort();
         for (line, what) in later {
@@ -194,6 +209,21 @@ impl Running {
         let settings = std::mem::take(&mut self.configuration.settings);
         self.configuration = Configuration { settings, ..new };
         Ok(changed)
+    }
+
+    /// The policies of all services, in their order: those that are there, where nothing has changed.
+    fn policies_of(&self, configuration: &Configuration) -> Result<Vec<ServicePolicy>, Problem> {
+        let services = configuration.services.iter();
+        let policies = services.map(|Named { name, service, .. }| {
+            let asked = service.policies();
+            let there = self.policies.iter().find(|kept| kept.service == *name);
+            let policy = match there.filter(|kept| kept.asked == asked) {
+                Some(kept) => kept.policy.clone(),
+                None => asked.policy().map_err(|error| Problem::listen(name, error))?,
+            };
+            Ok(ServicePolicy { service: name.clone(), asked, policy })
+        });
+        policies.collect()
     }
 
     /// What of the process itself another configuration would change, by line.

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use clap::Args;
 use ropewalk::amqp::server::Server;
 use ropewalk::{
-    Address, Endpoint, Error, Factory, ListenOptions, Reactor, SharedListener, UnixAddress, http,
-    line,
+    Address, Endpoint, Error, Factory, ListenOptions, Policy, Reactor, SharedListener, UnixAddress,
+    http, line,
 };
 use serde::Deserialize;
 
 use crate::amqp::Amqp;
+use crate::policies::{Limits, Number, Policies};
 use crate::sockets::Change;
 
 /// One of the servers, with its options.
@@ -58,6 +59,9 @@ pub(crate) struct Http {
     /// [default: 1048576]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
+    #[command(flatten)]
+    #[serde(skip)]
+    policies: Policies,
     /// Run on N threads, which share the addresses and nothing else [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip)]
@@ -74,6 +78,9 @@ pub(crate) struct Line {
     /// The longest line in bytes; a longer one closes its connection [default: 16384]
     #[arg(long, value_name = "BYTES")]
     max_length: Option<NonZeroUsize>,
+    #[command(flatten)]
+    #[serde(skip)]
+    policies: Policies,
     /// Run on N threads, which share the addresses and nothing else [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip)]
@@ -87,6 +94,9 @@ pub(crate) struct Echo {
     /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:7007]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    #[command(flatten)]
+    #[serde(skip)]
+    policies: Policies,
     /// Run on N threads, which share the addresses and nothing else [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip)]
@@ -142,6 +152,26 @@ impl Service {
             Self::Http(Http { listen, .. })
             | Self::Line(Line { listen, .. })
             | Self::Echo(Echo { listen, .. }) => listen,
+        }
+    }
+
+    /// Sets what a file says of its connections.
+    pub(crate) fn set_policies(&mut self, limits: Limits, number: Number) {
+        match self {
+            Self::Amqp(options) => options.limits = limits, // its number is RabbitMQ's
+            Self::Http(Http { policies, .. })
+            | Self::Line(Line { policies, .. })
+            | Self::Echo(Echo { policies, .. }) => *policies = Policies::new(limits, number),
+        }
+    }
+
+    /// What all its connections together are to keep to.
+    pub(crate) fn policies(&self) -> Policies {
+        match self {
+            Self::Amqp(options) => Policies::new(options.limits.clone(), Number::default()),
+            Self::Http(Http { policies, .. })
+            | Self::Line(Line { policies, .. })
+            | Self::Echo(Echo { policies, .. }) => policies.clone(),
         }
     }
 
@@ -227,27 +257,30 @@ impl Service {
         joined.map(drop)
     }
 
-    /// Listens at every address; `queue` is the server of a message queue.
+    /// Listens at every address; `policy` is for all connections together, and `queue` is the server
+    /// of a message queue.
     pub(crate) fn listen_at(
         &self,
         sockets: &mut Change<'_>,
+        policy: Option<&Policy>,
         queue: Option<&Server>,
     ) -> Result<(), Error> {
         let endpoints = self.endpoints();
+        let all = listen_options(policy);
         match self {
-            Self::Http(options) => bind(sockets, &endpoints, || options.factory()),
-            Self::Line(options) => bind(sockets, &endpoints, || options.factory()),
+            Self::Http(options) => bind(sockets, &all, &endpoints, || options.factory()),
+            Self::Line(options) => bind(sockets, &all, &endpoints, || options.factory()),
             Self::Echo(_) => {
                 let (datagrams, streams): (Vec<_>, Vec<_>) =
                     endpoints.into_iter().partition(Endpoint::is_datagram);
-                bind(sockets, &streams, || |_| line::echo::Echo)?;
+                bind(sockets, &all, &streams, || |_| line::echo::Echo)?;
                 datagrams
                     .iter()
                     .try_for_each(|endpoint| sockets.datagrams(endpoint, line::echo::DatagramEcho))
             }
             Self::Amqp(_) => match queue {
                 // All its listeners serve the same queues.
-                Some(server) => bind(sockets, &endpoints, || server.clone()),
+                Some(server) => bind(sockets, &all, &endpoints, || server.clone()),
                 None => Ok(()),
             },
         }
@@ -261,12 +294,20 @@ pub(crate) const ONE_THREAD: &str = "a message queue runs on one thread: the ord
 /// Twisted's `LineReceiver` has the same.
 const MAX_LENGTH: usize = 16 * 1024;
 
+/// What all listeners of a service have in common.
+pub(crate) fn listen_options(policy: Option<&Policy>) -> ListenOptions {
+    let options = ListenOptions::default();
+    match policy {
+        Some(policy) => options.policy(policy.clone()),
+        None => options,
+    }
+}
+
 fn bind<F: Factory>(
     sockets: &mut Change<'_>,
+    options: &ListenOptions,
     endpoints: &[Endpoint],
     mut factory: impl FnMut() -> F,
 ) -> Result<(), Error> {
-    endpoints
-        .iter()
-        .try_for_each(|endpoint| sockets.listen(ListenOptions::default(), endpoint, factory()))
+    endpoints.iter().try_for_each(|endpoint| sockets.listen(options.clone(), endpoint, factory()))
 }

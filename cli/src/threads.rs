@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 
 use log::{info, warn};
 use ropewalk::tls::TlsServer;
-use ropewalk::{Cores, Error, ListenOptions, Notifier, Reactor, Signal};
+use ropewalk::{Cores, Error, Notifier, Reactor, Signal};
 
 use crate::config::Named;
 use crate::serve::Problem;
+use crate::service::listen_options;
 use crate::sockets::CERTIFICATES_LOOKED_AT;
 
 /// Runs a service on `threads` threads until a signal, or the failure of one, stops all. SIGHUP has
@@ -23,9 +24,10 @@ pub(crate) fn run(
     let mut cores = Cores::new(threads.get());
     // Before anything is announced: whoever reads that line may send a signal at once.
     cores.stop_on_signals().map_err(Problem::Reactor)?;
+    let policy = service.policies().policy().map_err(refused)?;
     let (mut shared, mut certificates) = (Vec::new(), Vec::new());
     for endpoint in service.endpoints() {
-        let mut options = ListenOptions::default();
+        let mut options = listen_options(policy.as_ref());
         if let Some(files) = endpoint.tls() {
             let tls = files.server().map_err(refused)?;
             certificates.push(tls.clone());

@@ -4,9 +4,10 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Nanoseconds since the clock began. 64 bits last 584 years; later deadlines saturate.
+/// Nanoseconds since the first clock of this process began, or the simulation. 64 bits last 584 years; later deadlines saturate.
 pub(crate) type Nanos = u64;
 
 /// A duration as nanoseconds, saturating: centuries are as good as forever.
@@ -45,7 +46,10 @@ enum Hands {
 impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the seam itself: time enters here")]
     pub(crate) fn system() -> Self {
-        Self { began: Instant::now(), read: Cell::new(None), hands: Hands::System }
+        // One beginning for all: reactors that share a rate compare their times.
+        static BEGAN: OnceLock<Instant> = OnceLock::new();
+        let began = *BEGAN.get_or_init(Instant::now);
+        Self { began, read: Cell::new(None), hands: Hands::System }
     }
 
     #[expect(clippy::disallowed_methods, reason = "only the zero of virtual time; never compared")]
@@ -90,5 +94,20 @@ impl Clock {
     /// The deadline `delay` from now.
     pub(crate) fn after(&self, delay: Duration) -> Nanos {
         self.now().saturating_add(nanos(delay))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clocks_of_two_reactors_show_the_same_time() {
+        let one = Clock::system();
+        while one.now() < 1_000_000 {
+            one.expire();
+        }
+        let before = one.now();
+        assert!(Clock::system().now() >= before);
     }
 }

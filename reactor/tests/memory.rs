@@ -5,9 +5,10 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use common::{dial, listen, spawn, turn_until};
-use ropewalk_reactor::{Address, Protocol, Reactor, Result, Transport};
+use common::{dial, spawn, turn_until};
+use ropewalk_reactor::{Address, ListenOptions, Policy, Protocol, Reactor, Result, Transport};
 
 /// Counts the bytes that are allocated.
 struct Counting;
@@ -58,12 +59,32 @@ impl Protocol for Collector {
 
 #[test]
 fn an_idle_connection_holds_no_buffers() {
-    common::in_its_own_process("an_idle_connection_holds_no_buffers", plain);
+    common::in_its_own_process("an_idle_connection_holds_no_buffers", || {
+        let each = plain(ListenOptions::default());
+        assert!(each < 1024, "{each} bytes for each connection");
+    });
 }
 
-fn plain() {
+#[test]
+fn a_policy_costs_an_idle_connection_little_and_nothing_where_there_is_none() {
+    let name = "a_policy_costs_an_idle_connection_little_and_nothing_where_there_is_none";
+    common::in_its_own_process(name, || {
+        let without = plain(ListenOptions::default());
+        let policy = Policy::new()
+            .idle_timeout(Duration::from_secs(1000))
+            .rate_in(1 << 30)
+            .total_rate_in(1 << 30)
+            .max_connections_per_peer(CONNECTIONS);
+        let with = plain(ListenOptions::default().policy(policy));
+        assert!(with - without < 400, "{with} bytes with a policy, {without} without");
+    });
+}
+
+fn plain(options: ListenOptions) -> usize {
     let mut reactor = Reactor::new().expect("a poller");
-    let address = listen(&mut reactor, |_: Address| Collector);
+    let listener = reactor.listen_with(options, "127.0.0.1:0", |_: Address| Collector);
+    let address = reactor.address(listener.expect("a free port")).expect("it listens");
+    let address = address.socket_addr().expect("it is TCP");
     // Whatever is allocated once, for all connections, is there after the first.
     let mut idle = Vec::with_capacity(CONNECTIONS);
     idle.push(exchange(&mut reactor, address));
@@ -72,8 +93,7 @@ fn plain() {
         idle.push(exchange(&mut reactor, address));
     }
     assert_eq!(reactor.connection_count(), CONNECTIONS);
-    let each = LIVE.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS;
-    assert!(each < 1024, "{each} bytes for each connection");
+    LIVE.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS
 }
 
 /// Takes what comes, and keeps nothing.
@@ -103,7 +123,7 @@ impl Protocol for Sink {
 fn an_idle_connection_with_tls_holds_no_buffers_either() {
     common::in_its_own_process("an_idle_connection_with_tls_holds_no_buffers_either", || {
         use common::certificates::{client, server};
-        use ropewalk_reactor::{ConnectOptions, ListenOptions};
+        use ropewalk_reactor::ConnectOptions;
 
         let mut reactor = Reactor::new().expect("a poller");
         let options = ListenOptions::default().tls(server());

@@ -407,6 +407,36 @@ fn a_close_that_a_rate_draws_out_loses_nothing() {
 }
 
 #[test]
+fn no_deadline_blames_a_peer_for_a_wait_that_a_rate_makes() {
+    let moment = Duration::from_millis(300);
+    for (policy, closes) in [
+        (Policy::new(), true),
+        (Policy::new().write_timeout(moment), true),
+        (Policy::new().idle_timeout(moment), false),
+        (Policy::new().idle_timeout(moment).rate_in(1), false),
+    ] {
+        let mut simulation = Simulation::calm();
+        let record = Record::new();
+        let probe = Probe::new(&record).on_made(move |transport| {
+            transport.write(&pattern(0, 10));
+            if closes {
+                transport.lose_connection();
+            }
+            Ok(())
+        });
+        let policy = policy.rate_out(1);
+        let connection = ConnectionOptions::default().flush_timeout(moment);
+        let options = ListenOptions::default().connection(connection).policy(policy.clone());
+        simulation.reactor().listen_with(options, SERVER, once(probe)).expect("a free address");
+        let mut peer = dial(&mut simulation);
+        peer.write(&[7; 10]);
+        simulation.run_for(20 * SECOND);
+        assert_same(peer.read(), pattern(0, 10));
+        assert!(closes || record.is_lost(), "then it is silent: {policy:?}");
+    }
+}
+
+#[test]
 fn connections_that_share_a_rate_get_equal_shares_of_it() {
     for seed in seeds(100) {
         let mut chance = Chance::new(seed);
@@ -540,6 +570,45 @@ fn a_connection_that_is_made_from_here_has_a_policy_as_well() {
     simulation.settle();
     assert!(matches!(client.reason(), Reason::IdleTimeout(_)));
     assert_eq!(policy.counts().connections, 0);
+}
+
+#[cfg(feature = "_tls")]
+#[test]
+fn with_tls_the_bytes_of_the_wire_count_and_all_of_the_stream_arrives() {
+    for seed in seeds(100) {
+        let mut simulation = Simulation::new(seed);
+        simulation.capacity(1 << 12);
+        let limit = Rate::per_second(5000).burst(1000);
+        let paper = Paper::default();
+        let policy = Policy::new()
+            .rate_in(limit)
+            .total_rate_out(limit)
+            .traffic_log(TrafficLog::to(paper.clone()));
+        let options =
+            ListenOptions::default().tls(common::certificates::server()).policy(policy.clone());
+        let (server, client) = (Record::new(), Record::new());
+        let probe = Probe::echo(&server);
+        simulation.reactor().listen_with(options, SERVER, once(probe)).expect("a free address");
+        let sent = pattern(0, 20_000);
+        let words = sent.clone();
+        let probe = Probe::new(&client).on_handshake(move |transport| {
+            transport.write(&words);
+            Ok(())
+        });
+        let options = ConnectOptions::default().tls(common::certificates::client());
+        simulation.reactor().connect_with(options, SERVER, once(probe)).forget();
+        let all = simulation.run_until(|_| client.story().data.len() == sent.len());
+        assert!(all, "seed {seed}");
+        assert_same(client.data(), &sent);
+        let counts = policy.counts();
+        assert!(counts.bytes_in > 20_000 && counts.bytes_out > 20_000, "seed {seed}: {counts:?}");
+        let most = 1000 + nanos_of(simulation.elapsed(), 5000);
+        assert!(counts.bytes_in <= most && counts.bytes_out <= most, "seed {seed}: {counts:?}");
+        simulation.run_for(SECOND);
+        let text = paper.text();
+        assert_same(bytes_of(&text, "in"), &sent);
+        assert_same(bytes_of(&text, "out"), &sent);
+    }
 }
 
 // Numbers.
