@@ -115,6 +115,33 @@ fn a_reload_opens_what_is_new_closes_what_has_gone_and_disturbs_no_connection() 
 }
 
 #[test]
+fn a_limit_that_stays_counts_the_connections_from_before_a_reload() {
+    let text = |most: u32, length: u32| {
+        format!(
+            "[[service]]\nkind = 'line'\nlisten = ['127.0.0.1:0']\nmax-connections = {most}\n\
+             max-length = {length}\n"
+        )
+    };
+    let file = File::new(&text(1, 10));
+    let server = file.serve(1);
+    let address = &server.listening[0].1;
+    let mut first = dial(address);
+    assert_eq!(echo(&mut first, b"a\r\n"), b"a\r\n");
+    file.write(&text(1, 20));
+    server.signal("HUP");
+    server.said_until("reloaded");
+    let refused = dial(address).read(&mut [0; 1]);
+    assert!(!refused.is_ok_and(|count| count > 0), "there is one already");
+    assert_eq!(echo(&mut first, b"b\r\n"), b"b\r\n");
+    // Another number begins to count with the next connection.
+    file.write(&text(2, 20));
+    server.signal("HUP");
+    server.said_until("reloaded");
+    let mut second = dial(address);
+    assert_eq!(echo(&mut second, b"c\r\n"), b"c\r\n");
+}
+
+#[test]
 fn changed_options_are_for_new_connections_and_a_socket_changes_hands_without_being_closed() {
     // Not port 0, which would be another one for another service.
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
