@@ -3,8 +3,9 @@
 //! in the project reads a clock.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
+
+use crate::simulation::clock::VirtualClock;
 
 /// Nanoseconds since the clock began. 64 bits last 584 years; later deadlines saturate.
 pub(crate) type Nanos = u64;
@@ -13,9 +14,6 @@ pub(crate) type Nanos = u64;
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
-
-/// Where a simulation's wall clock begins: 2020-01-01T00:00:00Z, in seconds since 1970.
-const SIMULATED_EPOCH: u64 = 1_577_836_800;
 
 /// The system's own monotonic clock, as other programs read it too: for telling them a time, never
 /// for measuring one.
@@ -39,7 +37,7 @@ enum Hands {
     /// The system's monotonic clock.
     System,
     /// Moved by the simulation.
-    Virtual(Rc<Cell<Nanos>>),
+    Virtual(VirtualClock),
 }
 
 impl Clock {
@@ -49,7 +47,7 @@ impl Clock {
     }
 
     #[expect(clippy::disallowed_methods, reason = "only the zero of virtual time; never compared")]
-    pub(crate) fn simulated(hands: Rc<Cell<Nanos>>) -> Self {
+    pub(crate) fn simulated(hands: VirtualClock) -> Self {
         Self { began: Instant::now(), read: Cell::new(None), hands: Hands::Virtual(hands) }
     }
 
@@ -65,7 +63,7 @@ impl Clock {
         }
         let now = match &self.hands {
             Hands::System => nanos(self.began.elapsed()),
-            Hands::Virtual(now) => now.get(),
+            Hands::Virtual(clock) => clock.now(),
         };
         self.read.set(Some(now));
         now
@@ -79,11 +77,7 @@ impl Clock {
     pub(crate) fn wall(&self) -> SystemTime {
         match &self.hands {
             Hands::System => SystemTime::now(),
-            Hands::Virtual(now) => {
-                SystemTime::UNIX_EPOCH
-                    + Duration::from_secs(SIMULATED_EPOCH)
-                    + Duration::from_nanos(now.get())
-            }
+            Hands::Virtual(clock) => clock.wall(),
         }
     }
 
