@@ -414,6 +414,22 @@ fn the_planted_bug_is_found_and_the_mended_protocol_passes() {
     assert_eq!(lines[1], "Patient: right on 1000 networks");
 }
 
+#[test]
+fn the_bug_that_a_lost_answer_shows_is_found_told_and_mended() {
+    let output = run("simulation_bug", &[]);
+    let told = said(&output);
+    for part in [
+        "bank is killed",
+        "bank starts again",
+        "10 coins came in, and 11 are there",
+        "ROPEWALK_SEED=",
+        "The careful bank is right with 1000 seeds.",
+    ] {
+        assert!(told.contains(part), "no {part:?} in {told}");
+    }
+    assert!(!told.contains("did not fail in this way again"), "{told}");
+}
+
 /// Files with a certificate for localhost and its key. Dropping it removes them.
 struct Certificate {
     directory: PathBuf,
