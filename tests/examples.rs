@@ -306,17 +306,16 @@ fn an_open_file_travels_over_a_unix_socket() {
 }
 
 #[test]
-fn policies_keep_connections_few_and_slow() {
+fn policies_keep_connections_few_and_lose_nothing() {
     let server = Server::start("policies");
     let (mut one, mut other) = (server.call(), server.call());
     one.send("a\n");
     other.send("b\n");
     assert_eq!((one.line(), other.line()), ("a\n".into(), "b\n".into()));
     assert_eq!(server.call().rest(), "", "the third of one peer");
-    let began = std::time::Instant::now();
+    // More than may pass at once; how long that takes is told on virtual time, elsewhere.
     one.send(vec![b'x'; 600]);
     assert_eq!(one.finish().len(), 600);
-    assert!(began.elapsed() >= std::time::Duration::from_millis(490), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -471,6 +470,22 @@ fn the_planted_bug_is_found_and_the_mended_protocol_passes() {
     let lines: Vec<_> = said(&output).lines().collect();
     assert!(lines[0].starts_with("Hasty, seed "), "{lines:?}");
     assert_eq!(lines[1], "Patient: right on 1000 networks");
+}
+
+#[test]
+fn the_bug_that_a_lost_answer_shows_is_found_told_and_mended() {
+    let output = run("simulation_bug", &[]);
+    let told = said(&output);
+    for part in [
+        "bank is killed",
+        "bank starts again",
+        "10 coins came in, and 11 are there",
+        "ROPEWALK_SEED=",
+        "The careful bank is right with 1000 seeds.",
+    ] {
+        assert!(told.contains(part), "no {part:?} in {told}");
+    }
+    assert!(!told.contains("did not fail in this way again"), "{told}");
 }
 
 /// Files with a certificate for localhost and its key. Dropping it removes them.

@@ -3,20 +3,19 @@
 //! in the project reads a clock.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Nanoseconds since the first clock of this process began, or the simulation. 64 bits last 584 years; later deadlines saturate.
+use crate::simulation::clock::VirtualClock;
+
+/// Nanoseconds since the first clock of this process began, or the simulation. 64 bits last 584
+/// years; later deadlines saturate.
 pub(crate) type Nanos = u64;
 
 /// A duration as nanoseconds, saturating: centuries are as good as forever.
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
-
-/// Where a simulation's wall clock begins: 2020-01-01T00:00:00Z, in seconds since 1970.
-const SIMULATED_EPOCH: u64 = 1_577_836_800;
 
 /// The system's own monotonic clock, as other programs read it too: for telling them a time, never
 /// for measuring one.
@@ -40,7 +39,7 @@ enum Hands {
     /// The system's monotonic clock.
     System,
     /// Moved by the simulation.
-    Virtual(Rc<Cell<Nanos>>),
+    Virtual(VirtualClock),
 }
 
 impl Clock {
@@ -53,7 +52,7 @@ impl Clock {
     }
 
     #[expect(clippy::disallowed_methods, reason = "only the zero of virtual time; never compared")]
-    pub(crate) fn simulated(hands: Rc<Cell<Nanos>>) -> Self {
+    pub(crate) fn simulated(hands: VirtualClock) -> Self {
         Self { began: Instant::now(), read: Cell::new(None), hands: Hands::Virtual(hands) }
     }
 
@@ -69,7 +68,7 @@ impl Clock {
         }
         let now = match &self.hands {
             Hands::System => nanos(self.began.elapsed()),
-            Hands::Virtual(now) => now.get(),
+            Hands::Virtual(clock) => clock.now(),
         };
         self.read.set(Some(now));
         now
@@ -83,11 +82,7 @@ impl Clock {
     pub(crate) fn wall(&self) -> SystemTime {
         match &self.hands {
             Hands::System => SystemTime::now(),
-            Hands::Virtual(now) => {
-                SystemTime::UNIX_EPOCH
-                    + Duration::from_secs(SIMULATED_EPOCH)
-                    + Duration::from_nanos(now.get())
-            }
+            Hands::Virtual(clock) => clock.wall(),
         }
     }
 

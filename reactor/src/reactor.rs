@@ -350,6 +350,20 @@ impl Reactor {
         &mut self.core
     }
 
+    /// Ends it as `kill -9` does: no callback is made, and nothing is flushed. What users gave it is
+    /// dropped, for there is no way around that.
+    pub(crate) fn crash(mut self) {
+        self.core.shutdown.give_up();
+        self.core.local.close();
+        let protocols = std::mem::take(&mut self.protocols);
+        let datagrams = std::mem::take(&mut self.datagrams);
+        for dropped in [isolate(|| drop(protocols)), isolate(|| drop(datagrams))] {
+            if let Err(message) = dropped {
+                error!(target: LOG, "a protocol panicked when it was dropped: {message}");
+            }
+        }
+    }
+
     /// When the simulation has to wake this reactor: at once, or at a deadline.
     pub(crate) fn next_work(&mut self) -> Option<Nanos> {
         if self.core.is_busy() {

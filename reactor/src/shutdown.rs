@@ -92,6 +92,11 @@ impl Shutdown {
         self.failure.take()
     }
 
+    /// Nothing is left to be done: everything has gone at once.
+    pub(crate) fn give_up(&mut self) {
+        self.stage = ShutdownStage::Over;
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stage >= ShutdownStage::Closing
     }

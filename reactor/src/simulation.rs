@@ -27,8 +27,14 @@
 //! ```
 //!
 //! What the seed decides: how long segments are under way, where the stream is cut, how much a
-//! buffer holds, how long turns take, in which order sockets become ready and reactors turn. What it does not decide,
-//! unless told to ([`Simulation::resets`]), is failure.
+//! buffer holds, how long turns take, in which order sockets become ready and reactors turn.
+//!
+//! What it does not decide, unless told to, is failure. A test can make each happen: lines are slow,
+//! thin, cut in one direction or both ([`Simulation::link`], [`Simulation::partition`]), machines
+//! crash, are killed, stall and start again ([`Simulation::host`], [`Simulation::crash`]), clocks
+//! are wrong ([`Simulation::drift`]), descriptors run out, connections are reset, datagrams are lost
+//! and doubled. Or it lets the seed choose: [`Simulation::play`]. [`seeds`](fn@seeds) runs a test
+//! with many of them, and reports the one that failed with what [happened](Simulation::trace).
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -36,22 +42,36 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::clock::{Clock, Nanos, nanos};
+use crate::clock::{Nanos, nanos};
 use crate::endpoint::{Endpoint, IntoEndpoint, Target};
-use crate::network::Network;
 use crate::options::{ListenOptions, ReactorOptions};
-use crate::random::{Random, Seeded};
+use crate::random::Seeded;
 use crate::{Error, Reactor, SharedListener, Signal};
 
+pub(crate) mod clock;
 pub(crate) mod datagrams;
+mod faults;
+mod hosts;
+mod lines;
+mod links;
 pub(crate) mod network;
 mod peer;
 pub(crate) mod programs;
+mod seeds;
+mod strikes;
+mod trace;
 
 pub use datagrams::DatagramPeer;
+pub use faults::{Fault, Faults};
+pub use hosts::{Host, IntoHost};
+pub use links::{Latency, Link};
 pub use peer::Peer;
 pub use programs::{ChildEvent, SimulatedChild};
+pub use seeds::{Failure, Verdict, assert_replays, find_failure, seeds};
+pub use trace::Trace;
 
+use faults::Player;
+use hosts::Machine;
 use network::{Manners, Net, Port};
 use peer::Peers;
 use programs::Programs;
@@ -67,12 +87,18 @@ const MOST_TURNS: usize = 1_000_000;
 /// A network, a clock, and the reactors that live on them.
 pub struct Simulation {
     seed: u64,
+    /// Nothing in it comes from the seed.
+    is_calm: bool,
     net: Rc<RefCell<Net>>,
     clock: Rc<Cell<Nanos>>,
     chance: Seeded,
     /// Once in how many turns one is slow; 0 is never.
     slow_one_in: u64,
-    reactors: Vec<(Reactor, Port)>,
+    machines: Vec<Machine>,
+    /// Plays faults, as long as there are some to come.
+    player: Option<Player>,
+    /// What [`resets`](Self::resets) was told last.
+    usual_resets: u64,
     /// For peers that are not reactors.
     outside: Port,
     peers: Peers,
@@ -102,16 +128,20 @@ impl Simulation {
 
     fn with_manners(seed: u64, manners: Manners, slow_one_in: u64) -> Self {
         let clock = Rc::new(Cell::new(0));
+        let is_calm = manners.most_delay == 0;
         let net = Rc::new(RefCell::new(Net::new(seed, manners, clock.clone())));
         let outside = Port::new(&net);
         let chance = Seeded::new(!seed);
         let mut simulation = Self {
             seed,
+            is_calm,
             net,
             clock,
             chance,
             slow_one_in,
-            reactors: Vec::new(),
+            machines: Vec::new(),
+            player: None,
+            usual_resets: 0,
             outside,
             peers: Peers::default(),
             programs: Rc::default(),
@@ -127,18 +157,13 @@ impl Simulation {
 
     /// From now on, a connection is reset once in `segments` segments; 0 is never.
     pub fn resets(&mut self, segments: u64) {
+        self.usual_resets = segments;
         self.net.borrow_mut().manners.reset_one_in = segments;
     }
 
     /// From now on, one direction of a stream holds at most `bytes`, arrived or under way.
     pub fn capacity(&mut self, bytes: usize) {
         self.net.borrow_mut().manners.capacity = bytes.max(1);
-    }
-
-    /// From now on, the reactor `index` can have at most `most` sockets.
-    pub fn limit_descriptors(&mut self, index: usize, most: usize) {
-        let port = self.reactors[index].1.number();
-        self.net.borrow_mut().limit_descriptors(port, most);
     }
 
     /// Gives `host` its addresses, for all reactors.
@@ -170,13 +195,10 @@ impl Simulation {
     /// The address is bad, or in use.
     pub fn open_datagram(&mut self, address: &str) -> Result<DatagramPeer, Error> {
         let endpoint: Endpoint = address.parse()?;
-        let opened = match endpoint.target() {
-            Target::Address(address) => {
-                let address = crate::datagram::port::as_datagram(address);
-                datagrams::Socket::bind(&self.outside, &address, None)
-            }
-            _ => Err(std::io::ErrorKind::Unsupported.into()),
-        };
+        let opened = self.look_up(&endpoint).and_then(|address| {
+            let address = crate::datagram::port::as_datagram(&address);
+            datagrams::Socket::bind(&self.outside, &address, None)
+        });
         opened.map(DatagramPeer).map_err(|source| Error::Listen { endpoint, source })
     }
 
@@ -187,35 +209,32 @@ impl Simulation {
 
     /// As [`add_reactor`](Self::add_reactor), with options.
     pub fn add_reactor_with(&mut self, options: ReactorOptions) -> usize {
-        let port = Port::with_programs(&self.net, &self.programs);
-        let random = Random::Seeded(Seeded::new(self.chance.next()));
-        let clock = Clock::simulated(self.clock.clone());
-        let reactor = Reactor::assemble(Network::Simulated(port.clone()), clock, random, options)
-            .expect("a simulated reactor asks the system for nothing");
-        self.reactors.push((reactor, port));
-        self.reactors.len() - 1
+        let seed = self.chance.next();
+        self.add_machine(options, seed).index()
     }
 
     /// The first reactor.
     pub fn reactor(&mut self) -> &mut Reactor {
-        &mut self.reactors[0].0
+        self.reactor_at(0)
     }
 
-    /// The reactor with this index.
+    /// The reactor with this index, or of this host.
     ///
     /// # Panics
-    /// If there is none.
-    pub fn reactor_at(&mut self, index: usize) -> &mut Reactor {
-        &mut self.reactors[index].0
+    /// If there is none, or its host is [down](Self::is_up).
+    pub fn reactor_at(&mut self, host: impl IntoHost) -> &mut Reactor {
+        let (seed, host) = (self.seed, self.find(host));
+        let reactor = self.machine(host).reactor.as_mut();
+        reactor.unwrap_or_else(|| panic!("seed {seed}: the host {} is down", host.index()))
     }
 
-    /// Sends a signal to the reactor `index`, as kill(1) would to its process; it is heard in its next
+    /// Sends a signal to the reactor of `host`, as kill(1) would to its process; it is heard in its next
     /// turn. A signal that it has no [handler](Reactor::on_signal) for is lost.
     ///
     /// # Panics
-    /// If there is no such reactor.
-    pub fn signal(&mut self, index: usize, signal: Signal) {
-        self.reactors[index].0.core_mut().simulate_signal(signal);
+    /// If there is no such reactor, or its host is [down](Self::is_up).
+    pub fn signal(&mut self, host: impl IntoHost, signal: Signal) {
+        self.reactor_at(host).core_mut().simulate_signal(signal);
     }
 
     /// An address for several reactors of this simulation to listen on, with
@@ -257,12 +276,9 @@ impl Simulation {
     /// The address is bad. A refused connection shows as [`Peer::was_reset`].
     pub fn dial(&mut self, address: &str) -> Result<Peer, Error> {
         let endpoint: Endpoint = address.parse()?;
-        match endpoint.target() {
-            Target::Address(address) => self.dial_address(address.clone()),
-            _ => {
-                let source = std::io::ErrorKind::Unsupported.into();
-                Err(Error::Connect { endpoint, source })
-            }
+        match self.look_up(&endpoint) {
+            Ok(address) => self.dial_address(address),
+            Err(source) => Err(Error::Connect { endpoint, source }),
         }
     }
 
@@ -284,17 +300,21 @@ impl Simulation {
     }
 
     fn step_until(&mut self, limit: Nanos) -> bool {
+        self.play_what_is_due();
         self.net.borrow_mut().advance();
         self.peers.pump();
         programs::pump(&self.programs);
         let now = self.clock.get();
         let mut next = self.net.borrow().next_event();
+        next = next.into_iter().chain(self.player.as_ref().and_then(Player::next)).min();
         let mut able = Vec::new();
-        for (index, (reactor, port)) in self.reactors.iter_mut().enumerate() {
-            let work = match self.net.borrow().has_edges(port.number()) {
+        for (index, machine) in self.machines.iter_mut().enumerate() {
+            let Some(reactor) = &mut machine.reactor else { continue };
+            let work = match self.net.borrow().has_edges(machine.port.number()) {
                 true => Some(0),
-                false => reactor.next_work(),
+                false => reactor.next_work().map(|at| machine.clock.true_time_of(at)),
             };
+            let work = work.map(|at| at.max(machine.stalled_until));
             match work {
                 Some(at) if at <= now => able.push(index),
                 Some(at) => next = Some(next.map_or(at, |next: Nanos| next.min(at))),
@@ -315,8 +335,10 @@ impl Simulation {
         let slow = self.slow_one_in > 0 && self.chance.one_in(self.slow_one_in);
         let costs = if slow { 1 + self.chance.below(SLOW_TURN) } else { TURN_COSTS };
         self.clock.set(now + costs);
-        let turned = self.reactors[chosen].0.turn(Some(Duration::ZERO));
-        assert!(turned.is_ok(), "seed {}: {turned:?}", self.seed);
+        if let Some(reactor) = &mut self.machines[chosen].reactor {
+            let turned = reactor.turn(Some(Duration::ZERO));
+            assert!(turned.is_ok(), "seed {}: {turned:?}", self.seed);
+        }
         true
     }
 
@@ -371,5 +393,14 @@ impl Simulation {
             }
         }
         panic!("seed {}: after a million steps it still does not settle", self.seed);
+    }
+}
+
+impl Drop for Simulation {
+    /// Whatever failed, its seed is known.
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.is_calm {
+            eprintln!("a simulation with seed {} was under way", self.seed);
+        }
     }
 }

@@ -174,7 +174,11 @@ impl Stream {
     pub(crate) fn configure(&self, options: &ConnectionOptions) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => configure(&SockRef::from(stream), options),
-            Self::Unix(_) | Self::Pipes(_) | Self::Simulated(_) => Ok(()),
+            Self::Unix(_) | Self::Pipes(_) => Ok(()),
+            Self::Simulated(stream) => {
+                stream.keep_alive(options.keep_alive);
+                Ok(())
+            }
         }
     }
 

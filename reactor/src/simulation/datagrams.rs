@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
-use super::network::{Event, Net, Port, mark_edge};
+use super::network::{Event, Net, Port, Realm, mark_edge};
 use crate::address::{Address, UnixAddress};
 use crate::identity::Source;
 
@@ -18,7 +18,7 @@ pub(super) struct Datagrams {
     /// By a number that is never used again.
     sockets: BTreeMap<usize, Held>,
     next: usize,
-    names: BTreeMap<Address, usize>,
+    names: BTreeMap<(Realm, Address), usize>,
     /// One in so many is lost, or arrives twice; 0 is none.
     pub(super) lose_one_in: u64,
     pub(super) double_one_in: u64,
@@ -43,6 +43,8 @@ struct Held {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Travelling {
     sender: usize,
+    /// The sender's.
+    port: usize,
     from: Address,
     to: Address,
     bytes: Vec<u8>,
@@ -64,12 +66,13 @@ impl Net {
         });
     }
 
-    /// The socket that what is sent to `address` reaches.
-    fn named(&self, address: &Address) -> Option<usize> {
+    /// The socket that what `sender`'s port sends to `address` reaches.
+    fn named(&self, sender: usize, address: &Address) -> Option<usize> {
+        let realm = self.realm(sender, address);
         let everywhere = |port| Address::Udp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
         let names = &self.datagrams.names;
-        let found = names.get(address);
-        found.or_else(|| names.get(&everywhere(address.port()?))).copied()
+        let found = names.get(&(realm, address.clone()));
+        found.or_else(|| names.get(&(realm, everywhere(address.port()?)))).copied()
     }
 
     fn bind(
@@ -79,22 +82,25 @@ impl Net {
         source: Option<Source>,
     ) -> io::Result<usize> {
         let mut local = address.clone();
+        let realm = self.may_bind(port, &local)?;
         if let Address::Udp(address) = &mut local
             && address.port() == 0
         {
-            while address.port() == 0 || self.datagrams.names.contains_key(&Address::Udp(*address))
-            {
+            let taken = |net: &Self, address: &SocketAddr| {
+                net.datagrams.names.contains_key(&(realm, Address::Udp(*address)))
+            };
+            while address.port() == 0 || taken(self, address) {
                 address.set_port(self.free_port());
             }
         }
-        if self.datagrams.names.contains_key(&local) {
+        if self.datagrams.names.contains_key(&(realm, local.clone())) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         self.take_descriptor(port)?;
         self.datagrams.next += 1;
         let number = self.datagrams.next;
         if local != Address::Unix(UnixAddress::unnamed()) {
-            self.datagrams.names.insert(local.clone(), number);
+            self.datagrams.names.insert((realm, local.clone()), number);
         }
         self.datagrams.sockets.insert(
             number,
@@ -133,46 +139,66 @@ impl Net {
             held.wants_room = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let from = match &held.local {
+        let (port, local) = (held.port, held.local.clone());
+        let from = match local {
             // As the kernel fills in the address of the way that it takes.
             Address::Udp(local) if local.ip().is_unspecified() => {
-                Address::Udp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), local.port()))
+                Address::Udp(SocketAddr::new(self.source_address(port, &to), local.port()))
             }
-            local => local.clone(),
+            local => local,
         };
         if matches!(to, Address::Unix(_)) {
             // On one machine nothing is lost: whoever is not there is told of at once.
-            let Some(receiver) = self.named(&to) else {
+            let Some(receiver) = self.named(port, &to) else {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             };
             self.arrive(receiver, data.to_vec(), from);
             return Ok(());
         }
+        let way = self.port_of_datagrams(port, &to);
+        let rules = way.map_or((None, None), |way| self.links.datagram_rules(port, way));
         let Datagrams { lose_one_in, double_one_in, .. } = self.datagrams;
+        let (lose_one_in, double_one_in) =
+            (rules.0.unwrap_or(lose_one_in), rules.1.unwrap_or(double_one_in));
         let copies = match (lose_one_in, double_one_in) {
             (lose, _) if lose > 0 && self.chance.one_in(lose) => 0,
             (_, double) if double > 0 && self.chance.one_in(double) => 2,
             _ => 1,
         };
+        if copies != 1 && self.trace.is_on() {
+            let what = if copies == 0 { "lost" } else { "doubled" };
+            self.say(format_args!("a datagram from {from} to {to} is {what}"));
+        }
         for _ in 0..copies {
             self.held(sender).under_way += data.len();
-            let at = self.now() + self.delay();
+            let at = match way {
+                Some(way) => self.arrival(port, way, data.len()),
+                None => self.now() + self.delay(),
+            };
             let (from, to) = (from.clone(), to.clone());
             let bytes = data.to_vec();
-            self.later(at, Event::Datagram(Travelling { sender, from, to, bytes }));
+            self.later(at, Event::Datagram(Travelling { sender, port, from, to, bytes }));
         }
         Ok(())
     }
 
     /// A datagram reaches its address: a socket, or nobody.
     pub(super) fn datagram_arrives(&mut self, datagram: Travelling) {
-        let Travelling { sender, from, to, bytes } = datagram;
-        let receiver = self.named(&to);
+        let Travelling { sender, port, from, to, bytes } = datagram;
+        let way = self.port_of_datagrams(port, &to);
+        let carried = way.is_none_or(|way| self.carries_between(port, way));
+        let answered = way.is_none_or(|way| self.links.is_open(way, port));
+        let receiver = self.named(port, &to);
+        if self.trace.is_on() {
+            let what = if carried { "arrives" } else { "is lost on the way" };
+            self.say(format_args!("{} bytes from {from} for {to}: {what}", bytes.len()));
+        }
         let mut room = false;
         if let Some(held) = self.datagrams.sockets.get_mut(&sender) {
             held.under_way -= bytes.len();
             room = std::mem::take(&mut held.wants_room);
-            if receiver.is_none() && held.peer.as_ref() == Some(&to) {
+            let refused = receiver.is_none() && carried && answered;
+            if refused && held.peer.as_ref() == Some(&to) {
                 held.refused = true;
                 self.edge_of(sender, true, false, true);
             }
@@ -180,7 +206,7 @@ impl Net {
         if room {
             self.edge_of(sender, false, true, false);
         }
-        if let Some(receiver) = receiver {
+        if let Some(receiver) = receiver.filter(|_| carried) {
             self.arrive(receiver, bytes, from);
         }
     }
@@ -207,6 +233,24 @@ impl Net {
         let (bytes, from) = held.arrived.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         held.arrived_bytes -= bytes.len();
         Ok((bytes, from))
+    }
+
+    /// The port of whoever gets what is sent to `to`.
+    fn port_of_datagrams(&self, sender: usize, to: &Address) -> Option<usize> {
+        if matches!(to, Address::Unix(_)) {
+            return None; // no line is used
+        }
+        let ip = to.ip()?;
+        let owner = self.places.iter().position(|place| place.address == Some(ip));
+        let named = || self.datagrams.sockets.get(&self.named(sender, to)?).map(|held| held.port);
+        owner.or_else(named)
+    }
+
+    /// All datagram sockets of a machine are gone.
+    pub(super) fn crash_datagrams(&mut self, port: usize) {
+        let gone = self.datagrams.sockets.extract_if(.., |_, held| held.port == port);
+        let gone: Vec<_> = gone.map(|(number, _)| number).collect();
+        self.datagrams.names.retain(|_, named| !gone.contains(named));
     }
 
     fn close_datagram(&mut self, number: usize) {

@@ -10,22 +10,30 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::datagrams::{Datagrams, Travelling};
+use super::hosts::Place;
+use super::links::Links;
+use super::trace::Trace;
 use crate::address::Address;
 use crate::clock::Nanos;
 use crate::identity::Source;
 use crate::network::Readiness;
 use crate::random::Seeded;
 
+mod crashes;
+mod lost;
 mod port;
+mod requests;
 mod sharing;
+mod streams;
 
+use lost::Retry;
 pub(crate) use port::{Listening, Port, Stream};
 
 /// The first port that is given to those who ask for port 0.
@@ -52,7 +60,7 @@ pub(crate) struct Net {
     pub(crate) chance: Seeded,
     pub(crate) manners: Manners,
     clock: Rc<Cell<Nanos>>,
-    listeners: BTreeMap<Address, Queue>,
+    listeners: BTreeMap<(Realm, Address), Queue>,
     /// By a number that is never used again: what is still under way to an end that has gone
     /// must not reach another.
     ends: BTreeMap<usize, End>,
@@ -68,7 +76,18 @@ pub(crate) struct Net {
     pub(super) datagrams: Datagrams,
     /// Descriptors in use, and how many there may be, by reactor.
     descriptors: Vec<(usize, usize)>,
+    /// The machines, by reactor; and the lines between them.
+    pub(super) places: Vec<Place>,
+    pub(super) links: Links,
+    pub(super) trace: Trace,
 }
+
+/// Within one of these, an address means one thing: that of all machines without an address of
+/// their own in common, or else a machine's own.
+pub(super) type Realm = usize;
+
+/// The common one.
+const COMMON: Realm = usize::MAX;
 
 /// A listening socket and the connections that wait in it.
 struct Queue {
@@ -79,6 +98,8 @@ struct Queue {
     /// Whether others may listen at its address; and those that do.
     shares: bool,
     behind: Vec<Queue>,
+    /// What accepted connections have from it.
+    keep_alive: Option<Nanos>,
 }
 
 /// One end of a stream.
@@ -103,6 +124,30 @@ struct End {
     wants_room: bool,
     reset_on_close: bool,
     closed: bool,
+    /// Its machine has crashed since, or a test has made it vanish: it was closed, and nobody was
+    /// told.
+    vanished: Option<Vanished>,
+    /// Something that was sent to it is lost and never sent again, so nothing behind that can be
+    /// received either.
+    gap: bool,
+    /// The other end does not know that this one was reset: the network has lost that.
+    reset_lost: bool,
+    /// Something that it sent has got no answer, and is sent again.
+    retry: Option<Box<Retry>>,
+    /// How often its connection request was sent again.
+    requests: u32,
+    /// Idle time before the other end is probed, and whether that is going on.
+    keep_alive: Option<Nanos>,
+    probes: Option<u32>,
+}
+
+/// How an end has gone without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vanished {
+    /// With its machine, which answers again when it is up.
+    Crashed,
+    /// For good: nobody ever answers there.
+    Silent,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +170,14 @@ pub(super) enum Event {
     Room {
         end: usize,
     },
+    /// What got no answer is sent again.
+    Retry {
+        end: usize,
+    },
+    /// It has been idle for long: is the other end still there?
+    Probe {
+        end: usize,
+    },
     Datagram(Travelling),
 }
 
@@ -133,6 +186,7 @@ impl Net {
         Self {
             chance: Seeded::new(seed),
             manners,
+            trace: Trace::new(clock.clone()),
             clock,
             listeners: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -145,6 +199,8 @@ impl Net {
             edges: Vec::new(),
             datagrams: Datagrams::default(),
             descriptors: Vec::new(),
+            places: Vec::new(),
+            links: Links::new(seed),
         }
     }
 
@@ -164,6 +220,10 @@ impl Net {
 
     pub(crate) fn limit_descriptors(&mut self, port: usize, most: usize) {
         self.descriptors[port].1 = most;
+    }
+
+    pub(super) fn descriptors_in_use(&self, port: usize) -> usize {
+        self.descriptors[port].0
     }
 
     pub(crate) fn open_ends(&self) -> usize {
@@ -214,32 +274,41 @@ impl Net {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Request { end } => self.request(end),
-            Event::Data { to, bytes } => {
-                let Some(end) = self.ends.get_mut(&to) else { return };
-                end.under_way -= bytes.len();
-                if end.closed {
-                    // As TCP answers data for a socket that is gone.
-                    if let Some(other) = end.other {
-                        self.reset_now(other);
-                    }
-                } else if end.failure.is_none() {
-                    end.arrived.extend_from_slice(&bytes);
-                    self.edge(to, |edge| edge.readable = true);
-                }
-            }
-            Event::Fin { to } => {
-                if let Some(end) = self.ends.get_mut(&to) {
-                    end.fin_arrived = true;
-                    self.edge(to, |edge| {
-                        edge.readable = true;
-                        edge.read_closed = true;
-                    });
-                }
-            }
-            Event::Reset { to } => self.reset_now(to),
-            Event::Room { end } => self.edge(end, |edge| edge.writable = true),
+            Event::Data { .. } | Event::Fin { .. } => self.segment_comes(event),
+            Event::Reset { to } => self.reset_comes(to),
+            Event::Room { end } => self.room_comes(end),
+            Event::Retry { end } => self.retry(end),
+            Event::Probe { end } => self.probe(end),
             Event::Datagram(datagram) => self.datagram_arrives(datagram),
         }
+    }
+
+    /// Data reaches its end.
+    fn data_arrives(&mut self, to: usize, bytes: &[u8]) {
+        let Some(end) = self.ends.get_mut(&to) else { return };
+        end.under_way -= bytes.len();
+        if end.is_dead() {
+            // As TCP answers data for a socket that is gone.
+            if let Some(other) = end.other {
+                self.reset_now(other);
+            }
+        } else if end.failure.is_none() {
+            end.arrived.extend_from_slice(bytes);
+            self.edge(to, |edge| edge.readable = true);
+        }
+    }
+
+    fn fin_arrives(&mut self, to: usize) {
+        let Some(end) = self.ends.get_mut(&to) else { return };
+        end.fin_arrived = true;
+        let (knows_nothing, other) = (end.vanished.is_some() || end.reset_lost, end.other);
+        if knows_nothing && let Some(other) = other {
+            return self.reset_now(other); // a FIN for a socket that is gone, likewise
+        }
+        self.edge(to, |edge| {
+            edge.readable = true;
+            edge.read_closed = true;
+        });
     }
 
     /// Tells an edge to the reactor that the end belongs to.
@@ -263,209 +332,18 @@ impl Net {
         });
     }
 
-    fn request(&mut self, client: usize) {
-        let Some(end) = self.ends.get(&client) else { return };
-        if end.closed {
-            return;
-        }
-        let (from, to) = (end.local.clone(), end.peer.clone());
-        if to.ip().is_some_and(|ip| self.silent.contains(&ip)) {
-            return;
-        }
-        let at = match to.port() {
-            Some(port) if !self.listeners.contains_key(&to) => {
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()
-            }
-            _ => to.clone(),
-        };
-        self.draw_listener(&at);
-        let room = self.listeners.get(&at).map(|queue| queue.waiting.len() < queue.backlog);
-        match room {
-            Some(true) => {}
-            Some(false) => {
-                // As a full backlog does: the request is dropped, and sent again a second later.
-                let again = self.clock.get() + 1_000_000_000;
-                return self.later(again, Event::Request { end: client });
-            }
-            None => {
-                let end = self.end(client);
-                end.failure = Some(match end.peer {
-                    Address::Unix(_) => io::ErrorKind::NotFound, // stopping removes the path
-                    _ => io::ErrorKind::ConnectionRefused,
-                });
-                return self.edge(client, |edge| {
-                    edge.readable = true;
-                    edge.writable = true;
-                    edge.failed = true;
-                });
-            }
-        }
-        let Some(queue) = self.listeners.get(&at) else { return };
-        let (port, source) = (queue.port, queue.source);
-        let server = self.insert(End {
-            connected: true,
-            other: Some(client),
-            ..End::new(port, to, from.clone())
-        });
-        let end = self.end(client);
-        end.other = Some(server);
-        end.connected = true;
-        if let Some(queue) = self.listeners.get_mut(&at) {
-            queue.waiting.push_back((server, from));
-        }
-        self.edge(client, |edge| edge.writable = true);
-        mark_edge(&mut self.edges[port], source, |edge| edge.readable = true);
-    }
-
     /// The reset is there: what had arrived and was not received is gone, as on most systems.
     fn reset_now(&mut self, index: usize) {
         let Some(end) = self.ends.get_mut(&index).filter(|end| !end.closed) else { return };
         end.failure = Some(io::ErrorKind::ConnectionReset);
         end.arrived.clear();
+        self.say_of(index, "is reset");
         self.edge(index, |edge| {
             edge.readable = true;
             edge.writable = true;
             edge.read_closed = true;
             edge.failed = true;
         });
-    }
-
-    /// Sends a segment, a FIN or a reset towards `to`, behind what is under way already.
-    fn towards(&mut self, to: usize, event: Event) {
-        let at = self.clock.get() + self.delay();
-        let end = self.end(to);
-        let at = at.max(end.last_arrival);
-        end.last_arrival = at;
-        self.later(at, event);
-    }
-
-    fn send(&mut self, from: usize, segments: &[IoSlice<'_>]) -> io::Result<usize> {
-        let offered: usize = segments.iter().map(|segment| segment.len()).sum();
-        let end = self.end(from);
-        if let Some(kind) = end.failure {
-            return Err(kind.into());
-        }
-        if end.fin_sent {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let Some(to) = end.other else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        let peer = self.end(to);
-        let held = peer.arrived.len() + peer.under_way;
-        let room = self.manners.capacity.saturating_sub(held);
-        if room == 0 && offered > 0 {
-            self.end(from).wants_room = true;
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let taken = offered.min(room);
-        let mut bytes = Vec::with_capacity(taken);
-        for segment in segments {
-            let part = segment.len().min(taken - bytes.len());
-            bytes.extend_from_slice(&segment[..part]);
-        }
-        self.end(from).wants_room |= taken < offered;
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let cut = match self.manners.cuts && self.chance.one_in(2) {
-                true => 1 + self.chance.below(rest.len() as u64) as usize,
-                false => rest.len(),
-            };
-            let (segment, behind) = rest.split_at(cut);
-            rest = behind;
-            self.end(to).under_way += segment.len();
-            self.towards(to, Event::Data { to, bytes: segment.to_vec() });
-            if self.manners.reset_one_in > 0 && self.chance.one_in(self.manners.reset_one_in) {
-                self.towards(to, Event::Reset { to });
-                self.towards(from, Event::Reset { to: from });
-                break;
-            }
-        }
-        Ok(taken)
-    }
-
-    /// What a receive answers when nothing has arrived.
-    fn nothing_arrived(&mut self, index: usize) -> io::Result<usize> {
-        let end = self.end(index);
-        match end.failure {
-            // Told once; then the socket is at its end, as the kernel has it.
-            Some(io::ErrorKind::NotConnected) => Ok(0),
-            Some(kind) => {
-                end.failure = Some(io::ErrorKind::NotConnected);
-                Err(kind.into())
-            }
-            None if end.fin_arrived => Ok(0),
-            None => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    fn peek(&mut self, index: usize, data: &mut [u8]) -> io::Result<usize> {
-        let end = self.end(index);
-        if end.arrived.is_empty() {
-            return self.nothing_arrived(index);
-        }
-        let count = data.len().min(end.arrived.len());
-        data[..count].copy_from_slice(&end.arrived[..count]);
-        Ok(count)
-    }
-
-    fn recv(&mut self, index: usize, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
-        let end = self.end(index);
-        if end.arrived.is_empty() {
-            return self.nothing_arrived(index);
-        }
-        let count = limit.min(end.arrived.len());
-        buffer.extend_from_slice(&end.arrived[..count]);
-        end.arrived.advance(count);
-        if let Some(other) = end.other
-            && std::mem::take(&mut self.end(other).wants_room)
-        {
-            let at = self.clock.get() + self.delay();
-            self.later(at, Event::Room { end: other });
-        }
-        Ok(count)
-    }
-
-    fn shutdown_write(&mut self, index: usize) {
-        let end = self.end(index);
-        if end.fin_sent || end.failure.is_some() {
-            return;
-        }
-        end.fin_sent = true;
-        if let Some(to) = end.other {
-            self.towards(to, Event::Fin { to });
-        }
-    }
-
-    fn close(&mut self, index: usize) {
-        let end = self.end(index);
-        end.closed = true;
-        let port = end.port;
-        let unread = !end.arrived.is_empty();
-        let (reset, failed, other) = (end.reset_on_close || unread, end.failure, end.other);
-        end.arrived = BytesMut::new();
-        if let Some(source) = end.source {
-            self.edges[port].remove(&source);
-        }
-        self.descriptors[port].0 -= 1;
-        if let Some(to) = other.filter(|_| failed.is_none()) {
-            if reset {
-                self.towards(to, Event::Reset { to });
-            } else {
-                self.shutdown_write(index);
-            }
-        }
-        self.forget_if_over(index);
-    }
-
-    /// An end is forgotten once both are closed; what is still under way then finds nobody.
-    fn forget_if_over(&mut self, index: usize) {
-        let Some(end) = self.ends.get(&index).filter(|end| end.closed) else { return };
-        let other = end.other;
-        if other.is_none_or(|other| self.ends.get(&other).is_none_or(|other| other.closed)) {
-            self.ends.remove(&index);
-            if let Some(other) = other {
-                self.ends.remove(&other);
-            }
-        }
     }
 
     /// Two ends that are connected, the second of which no reactor has.
@@ -533,6 +411,11 @@ pub(super) fn mark_edge(
 }
 
 impl End {
+    /// Whether nothing is left of the socket that could take anything.
+    fn is_dead(&self) -> bool {
+        self.closed || self.retry.as_ref().is_some_and(|retry| retry.gave_up)
+    }
+
     fn new(port: usize, local: Address, peer: Address) -> Self {
         Self {
             port,
@@ -550,6 +433,13 @@ impl End {
             wants_room: false,
             reset_on_close: false,
             closed: false,
+            vanished: None,
+            gap: false,
+            reset_lost: false,
+            retry: None,
+            requests: 0,
+            keep_alive: None,
+            probes: None,
         }
     }
 }

@@ -172,6 +172,16 @@ impl Peer {
         state.stream = None;
     }
 
+    /// Is gone without a word, as a machine whose cable is pulled: whoever was connected is not told,
+    /// and what is sent gets no answer.
+    pub fn vanish(&mut self) {
+        let mut state = self.0.borrow_mut();
+        if let Some(stream) = &mut state.stream {
+            stream.vanish();
+        }
+        state.stream = None;
+    }
+
     /// Closes the socket with a reset.
     pub fn reset(&mut self) {
         let mut state = self.0.borrow_mut();

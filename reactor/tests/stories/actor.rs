@@ -225,6 +225,8 @@ impl Actor {
         } else if self.turning.is_none() && (self.world.is_winding_up() || self.chance.one_in(2)) {
             self.resume(transport);
             self.lose(transport);
+        } else if self.world.is_winding_up() {
+            self.next_step(transport); // made so late that nobody tells it to close
         }
     }
 }

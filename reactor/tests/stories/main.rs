@@ -17,7 +17,7 @@ mod secrecy;
 
 use std::time::Duration;
 
-use ropewalk_reactor::simulation::Peer;
+use ropewalk_reactor::simulation::{Fault, Faults, Peer};
 use ropewalk_reactor::{
     ConnectOptions, ConnectionOptions, ListenOptions, ReactorOptions, Simulation,
 };
@@ -112,8 +112,12 @@ fn tell(seed: u64) -> Vec<String> {
     let capacity = 1 << (least + chance.below(15 - least));
     simulation.capacity(capacity);
     let faults = chance.one_in(5);
+    let chaos = faults && chance.one_in(2);
     if faults {
         simulation.resets(20 + chance.below(200));
+    }
+    if chaos {
+        simulation.play(some_of_each(&mut chance));
     }
     let reactors = 1 + chance.below(3) as usize;
     for _ in 1..reactors {
@@ -125,6 +129,8 @@ fn tell(seed: u64) -> Vec<String> {
     let limited = chance.one_in(8);
     let high = 16 << chance.below(10);
     let options = options(&mut chance, high, patient, limited);
+    // Without it, whoever never hears of a reset waits for ever.
+    let options = options.keep_alive(chaos.then_some(Duration::from_secs(10)));
     let world = World::new(seed, Excuses { faults, patient, limited }, capacity, high);
 
     let pairs = 1 + chance.below(4) as usize;
@@ -232,6 +238,15 @@ fn tell(seed: u64) -> Vec<String> {
     }
     assert_eq!(simulation.open_sockets(), 0, "seed {seed}: sockets left");
     world.trace()
+}
+
+/// All kinds of faults while the story goes on, but for wrong clocks: the oracle looks at them.
+fn some_of_each(chance: &mut Chance) -> Faults {
+    let every = Duration::from_millis(100 << chance.below(6));
+    let faults = Fault::ALL.into_iter().fold(Faults::none(), |faults, it| faults.every(it, every));
+    let lasting = Duration::from_millis(100 + chance.below(3000));
+    let faults = faults.without(Fault::WrongClock).without(Fault::Drift);
+    faults.lasting(lasting).until(Duration::from_secs(10))
 }
 
 fn options(chance: &mut Chance, high: usize, patient: bool, limited: bool) -> ConnectionOptions {

@@ -37,7 +37,7 @@ impl Key {
 /// What may explain that a connection did not end in order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Excuses {
-    /// The network resets connections.
+    /// The network resets connections, or does worse.
     pub(crate) faults: bool,
     /// Deadlines are beyond all delays.
     pub(crate) patient: bool,
@@ -299,6 +299,7 @@ impl World {
             Reason::Panic(_) => end.panicked,
             Reason::Error(_) => end.failed,
             Reason::Reset(_) => faults || cut_off,
+            Reason::TimedOut(_) => faults,
             Reason::FlushTimedOut => {
                 !patient && (end.losing || end.failed || end.read_closed || stops)
             }

@@ -7,15 +7,18 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
 use super::sharing::Owner;
-use super::{End, Event, Net, Queue};
+use super::{End, Event, Net, Queue, Realm};
 use crate::address::{Address, UnixAddress};
+use crate::clock::nanos;
 use crate::identity::Source;
 use crate::network::Readiness;
 use crate::options::ListenOptions;
+use crate::simulation::hosts::Place;
 use crate::simulation::programs::Programs;
 
 /// One reactor's access to the network.
@@ -32,6 +35,7 @@ impl Port {
         let mut inner = net.borrow_mut();
         inner.edges.push(BTreeMap::new());
         inner.descriptors.push((0, usize::MAX));
+        inner.places.push(Place::new("the outside"));
         Self { net: net.clone(), number: inner.edges.len() - 1, programs: Rc::default() }
     }
 
@@ -72,10 +76,12 @@ impl Port {
         if let Address::Tcp(local) = &mut local
             && local.port() == 0
         {
-            while local.port() == 0 || net.listeners.contains_key(&Address::Tcp(*local)) {
+            let realm = net.may_bind(self.number, &Address::Tcp(*local))?;
+            while local.port() == 0 || net.listeners.contains_key(&(realm, Address::Tcp(*local))) {
                 local.set_port(net.free_port());
             }
         }
+        let at = (net.may_bind(self.number, &local)?, local);
         net.take_descriptor(self.number)?;
         let queue = Queue {
             port: self.number,
@@ -84,12 +90,13 @@ impl Port {
             backlog: options.backlog.max(1) as usize,
             shares: options.reuse_port,
             behind: Vec::new(),
+            keep_alive: options.connection.keep_alive.map(nanos),
         };
-        if !net.add_listener(&local, queue) {
+        if !net.add_listener(&at, queue) {
             net.descriptors[self.number].0 -= 1;
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        Ok(Listening { net: self.net.clone(), local, owner: (self.number, source) })
+        Ok(Listening { net: self.net.clone(), at, owner: (self.number, source) })
     }
 
     pub(crate) fn connect(
@@ -103,8 +110,11 @@ impl Port {
         let local = match address {
             Address::Unix(_) | Address::Stdio => Address::Unix(UnixAddress::unnamed()),
             _ => {
-                let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-                let mut local = bind.unwrap_or(loopback);
+                let mut local = SocketAddr::new(net.source_address(self.number, address), 0);
+                if let Some(bind) = bind {
+                    net.may_bind(self.number, &bind.into())?;
+                    local = bind;
+                }
                 if local.port() == 0 {
                     local.set_port(net.free_port());
                 }
@@ -113,9 +123,21 @@ impl Port {
         };
         let end = End::new(self.number, local, address.clone());
         let end = net.insert(End { source: Some(source), ..end });
-        let at = net.clock.get() + net.delay();
+        let at = match (address, net.port_at(self.number, address)) {
+            (Address::Tcp(_) | Address::Udp(_), Some(to)) => net.arrival(self.number, to, 0),
+            _ => net.now() + net.delay(),
+        };
         net.later(at, Event::Request { end });
         Ok(Stream { net: self.net.clone(), end })
+    }
+}
+
+impl Net {
+    /// The address that what is sent from `port` to `to` comes from.
+    pub(in crate::simulation) fn source_address(&self, port: usize, to: &Address) -> IpAddr {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let own = self.places[port].address.unwrap_or(loopback);
+        if to.ip().is_some_and(|ip| ip.is_loopback()) { loopback } else { own }
     }
 }
 
@@ -142,6 +164,16 @@ impl Stream {
 
     pub(crate) fn send(&mut self, segments: &[IoSlice<'_>]) -> io::Result<usize> {
         self.net.borrow_mut().send(self.end, segments)
+    }
+
+    /// Idle time after which the other end is probed, if something may have happened to it.
+    pub(crate) fn keep_alive(&self, idle: Option<Duration>) {
+        self.net.borrow_mut().end(self.end).keep_alive = idle.map(nanos);
+    }
+
+    /// Is gone, and nobody is told: as if its cable were pulled.
+    pub(crate) fn vanish(&mut self) {
+        self.net.borrow_mut().vanish_silently(self.end);
     }
 
     pub(crate) fn shutdown_write(&mut self) {
@@ -221,23 +253,23 @@ impl fmt::Debug for Stream {
 /// A listening socket.
 pub(crate) struct Listening {
     net: Rc<RefCell<Net>>,
-    local: Address,
+    at: (Realm, Address),
     owner: Owner,
 }
 
 impl Listening {
     pub(crate) fn local(&self) -> Address {
-        self.local.clone()
+        self.at.1.clone()
     }
 
     pub(crate) fn accept(&mut self) -> io::Result<(Stream, Address)> {
         let mut net = self.net.borrow_mut();
         let nobody = || io::Error::from(io::ErrorKind::WouldBlock);
-        let queue = net.queue_of(&self.local, self.owner);
+        let queue = net.queue_of(&self.at, self.owner);
         let queue = queue.filter(|queue| !queue.waiting.is_empty());
         let port = queue.ok_or_else(nobody)?.port;
         net.take_descriptor(port)?;
-        let queue = net.queue_of(&self.local, self.owner);
+        let queue = net.queue_of(&self.at, self.owner);
         let first = queue.and_then(|queue| queue.waiting.pop_front());
         let (end, peer) = first.ok_or_else(nobody)?;
         Ok((Stream { net: self.net.clone(), end }, peer))
@@ -247,7 +279,7 @@ impl Listening {
     pub(crate) fn shed(&mut self) -> bool {
         let mut net = self.net.borrow_mut();
         let waiting = net
-            .queue_of(&self.local, self.owner)
+            .queue_of(&self.at, self.owner)
             .and_then(|queue| queue.waiting.pop_front().map(|(end, _)| (queue.port, end)));
         if let Some((port, end)) = waiting {
             net.descriptors[port].0 += 1;
@@ -260,7 +292,7 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut net = self.net.borrow_mut();
-        let Some(queue) = net.remove_listener(&self.local, self.owner) else { return };
+        let Some(queue) = net.remove_listener(&self.at, self.owner) else { return };
         net.edges[queue.port].remove(&queue.source);
         net.descriptors[queue.port].0 -= 1;
         for (end, _) in queue.waiting {
@@ -273,6 +305,6 @@ impl Drop for Listening {
 
 impl fmt::Debug for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listening({})", self.local)
+        write!(f, "Listening({})", self.at.1)
     }
 }

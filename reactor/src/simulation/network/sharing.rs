@@ -1,7 +1,7 @@
 //! Listeners that share an address (`SO_REUSEPORT`). One of them is the address's own, the others
 //! stand behind it; before each request comes, chance says which of them is to be the first.
 
-use super::{Net, Queue};
+use super::{Net, Queue, Realm};
 use crate::Address;
 use crate::identity::Source;
 
@@ -9,7 +9,7 @@ use crate::identity::Source;
 pub(super) type Owner = (usize, Source);
 
 impl Queue {
-    fn owner(&self) -> Owner {
+    pub(super) fn owner(&self) -> Owner {
         (self.port, self.source)
     }
 
@@ -23,7 +23,7 @@ impl Queue {
 
 impl Net {
     /// Draws who takes the next caller.
-    pub(super) fn draw_listener(&mut self, at: &Address) {
+    pub(super) fn draw_listener(&mut self, at: &(Realm, Address)) {
         let Some(queue) = self.listeners.get_mut(at) else { return };
         if !queue.behind.is_empty() {
             let drawn = self.chance.below(1 + queue.behind.len() as u64) as usize;
@@ -34,7 +34,7 @@ impl Net {
     }
 
     /// Adds a listener; false when it may not share the address.
-    pub(super) fn add_listener(&mut self, at: &Address, queue: Queue) -> bool {
+    pub(super) fn add_listener(&mut self, at: &(Realm, Address), queue: Queue) -> bool {
         match self.listeners.get_mut(at) {
             None => {
                 self.listeners.insert(at.clone(), queue);
@@ -45,7 +45,7 @@ impl Net {
         true
     }
 
-    pub(super) fn queue_of(&mut self, at: &Address, owner: Owner) -> Option<&mut Queue> {
+    pub(super) fn queue_of(&mut self, at: &(Realm, Address), owner: Owner) -> Option<&mut Queue> {
         let first = self.listeners.get_mut(at)?;
         if first.owner() == owner {
             return Some(first);
@@ -53,7 +53,7 @@ impl Net {
         first.behind.iter_mut().find(|queue| queue.owner() == owner)
     }
 
-    pub(super) fn remove_listener(&mut self, at: &Address, owner: Owner) -> Option<Queue> {
+    pub(super) fn remove_listener(&mut self, at: &(Realm, Address), owner: Owner) -> Option<Queue> {
         let first = self.listeners.get_mut(at)?;
         if let Some(index) = first.behind.iter().position(|queue| queue.owner() == owner) {
             return Some(first.behind.remove(index));
