@@ -499,10 +499,13 @@ fn a_stop_flushes_and_lets_functions_come_to_their_end() {
     let (mut simulation, mut peer) = served(None, factory);
     simulation.run_until(|simulation| simulation.reactor().connection_count() > 0);
     simulation.step();
+    let (at_the_end, seen) = (Rc::new(Cell::new(false)), ended.clone());
+    let told = at_the_end.clone();
+    simulation.reactor().after_shutdown(move |_| told.set(seen.get()));
     simulation.reactor().stop();
     simulation.settle();
     assert_same(peer.read(), pattern(0, 100_000));
-    assert!(ended.get());
+    assert!(at_the_end.get(), "the stop has waited for it");
     assert!(simulation.elapsed() < 5 * SECOND);
 }
 
