@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use ropewalk_reactor::{Program, Reactor, Wiring};
@@ -62,21 +63,29 @@ fn tempfile() -> File {
 
 #[test]
 fn given_descriptors_may_have_each_others_numbers() {
-    // The one that becomes 3 is at 4 or so, and the other way round: neither overwrites the other.
-    let (one, two) = (std::io::pipe().expect("a pipe"), std::io::pipe().expect("a pipe"));
-    let mut writers = Vec::new();
-    let mut program = Program::shell("cat <&3; cat <&4; cat <&5; cat <&6");
-    for ((reader, mut writer), number) in [one, two].into_iter().zip([4, 3]) {
-        write!(writer, "{number} ").expect("room");
-        program = program.descriptor(number, Wiring::Descriptor(reader.into()));
-        writers.push(writer);
+    let holding = |text: &[u8]| {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        writer.write_all(text).expect("room");
+        reader
+    };
+    // Whichever is put in its place first, it does not overwrite the other: neither where each has
+    // the other's number, nor where copies of them would be made in each other's places.
+    for crossed in [true, false] {
+        let (one, two) = (holding(b"one "), holding(b"two "));
+        let free = File::open("/dev/null").expect("it is everywhere").as_raw_fd();
+        let (for_one, for_two) = match crossed {
+            true => (two.as_raw_fd(), one.as_raw_fd()),
+            false => (free + 1, free + 2),
+        };
+        let path = |number| format!("/proc/self/fd/{number}");
+        let program = Program::new("cat")
+            .args([path(for_one), path(for_two)])
+            .descriptor(for_one, Wiring::Descriptor(one.into()))
+            .descriptor(for_two, Wiring::Descriptor(two.into()));
+        let record = Record::new();
+        run(program, &record, Probe::new(&record));
+        assert_eq!(record.out(), "one two ", "crossed: {crossed}");
     }
-    let null = || Wiring::Null;
-    program = program.descriptor(5, null()).descriptor(6, null());
-    drop(writers);
-    let record = Record::new();
-    run(program, &record, Probe::new(&record));
-    assert_eq!(record.out(), "3 4 ");
 }
 
 #[test]
