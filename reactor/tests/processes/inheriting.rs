@@ -1,7 +1,7 @@
 //! What a child has from this process, and what not.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{PipeReader, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
@@ -61,31 +61,40 @@ fn tempfile() -> File {
     file.expect("a place for files")
 }
 
+/// A pipe with something in it, and its end.
+fn holding(text: &str) -> PipeReader {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(text.as_bytes()).expect("room");
+    reader
+}
+
+/// What a child reads from descriptors with these numbers, which are these pipes here.
+fn read_by_child(pipes: Vec<(i32, PipeReader)>) -> String {
+    let path = |(number, _): &(i32, PipeReader)| format!("/proc/self/fd/{number}");
+    let mut program = Program::new("cat").args(pipes.iter().map(path));
+    for (number, pipe) in pipes {
+        program = program.descriptor(number, Wiring::Descriptor(pipe.into()));
+    }
+    let record = Record::new();
+    run(program, &record, Probe::new(&record));
+    record.out()
+}
+
 #[test]
 fn given_descriptors_may_have_each_others_numbers() {
-    let holding = |text: &[u8]| {
-        let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        writer.write_all(text).expect("room");
-        reader
-    };
-    // Whichever is put in its place first, it does not overwrite the other: neither where each has
-    // the other's number, nor where copies of them would be made in each other's places.
-    for crossed in [true, false] {
-        let (one, two) = (holding(b"one "), holding(b"two "));
-        let free = File::open("/dev/null").expect("it is everywhere").as_raw_fd();
-        let (for_one, for_two) = match crossed {
-            true => (two.as_raw_fd(), one.as_raw_fd()),
-            false => (free + 1, free + 2),
-        };
-        let path = |number| format!("/proc/self/fd/{number}");
-        let program = Program::new("cat")
-            .args([path(for_one), path(for_two)])
-            .descriptor(for_one, Wiring::Descriptor(one.into()))
-            .descriptor(for_two, Wiring::Descriptor(two.into()));
-        let record = Record::new();
-        run(program, &record, Probe::new(&record));
-        assert_eq!(record.out(), "one two ", "crossed: {crossed}");
-    }
+    let (one, two) = (holding("one "), holding("two "));
+    let (at_one, at_two) = (one.as_raw_fd(), two.as_raw_fd());
+    assert_eq!(read_by_child(vec![(at_two, one), (at_one, two)]), "one two ");
+}
+
+#[test]
+fn many_given_descriptors_are_not_put_in_each_others_way() {
+    let pipes: Vec<_> = (0..60).map(|number| holding(&format!("{number} "))).collect();
+    // Where copies of them would be, were these made at the lowest numbers that are free.
+    let free = File::open("/dev/null").expect("it is everywhere").as_raw_fd();
+    let read = read_by_child((free + 20..).zip(pipes).collect());
+    let expected: String = (0..60).map(|number| format!("{number} ")).collect();
+    assert_eq!(read, expected);
 }
 
 #[test]
