@@ -306,7 +306,8 @@ mod tests {
         )
         .expect("a good file")
         .services;
-        let told = services.iter().map(|named| format!("{:?}", named.service.policies().policy()));
+        let told =
+            services.iter().map(|named| format!("{:?}", named.service.policies().policy(None)));
         let told: Vec<_> = told.collect();
         assert!(told[0].contains("idle_timeout: Some(300s)"), "{}", told[0]);
         assert!(told[0].contains("per_second: 1048576"), "{}", told[0]);

@@ -168,11 +168,25 @@ impl Policies {
         Self { max_connections: number.max_connections, limits }
     }
 
-    /// The policy of a service, for all its listeners; `None` if nothing was asked for.
+    /// Whether both write their traffic down in the same file, and in the same way.
+    pub(crate) fn same_log(&self, other: &Self) -> bool {
+        let log = |of: &Self| (of.limits.traffic_log.clone(), of.limits.traffic_log_size);
+        log(self) == log(other)
+    }
+
+    /// Opens the traffic log, if there is to be one.
     ///
     /// # Errors
-    /// The traffic log cannot be opened.
-    pub(crate) fn policy(&self) -> Result<Option<Policy>, Error> {
+    /// The file cannot be opened.
+    pub(crate) fn open_log(&self) -> Result<Option<TrafficLog>, Error> {
+        let Some(path) = &self.limits.traffic_log else { return Ok(None) };
+        let Size(most) = self.limits.traffic_log_size.unwrap_or(TRAFFIC_LOG_SIZE);
+        TrafficLog::open(path, most).map(Some).map_err(|error| Error::Other(error.into()))
+    }
+
+    /// The policy of a service, for all its listeners; `None` if nothing was asked for. `log` is its
+    /// traffic log.
+    pub(crate) fn policy(&self, log: Option<&TrafficLog>) -> Option<Policy> {
         let mut policy = None;
         let mut set = |with: &dyn Fn(Policy) -> Policy| {
             policy = Some(with(policy.take().unwrap_or_default()));
@@ -202,11 +216,9 @@ impl Policies {
         if let Some(most) = self.max_connections {
             set(&|policy| policy.max_connections(most.get()));
         }
-        if let Some(path) = &limits.traffic_log {
-            let Size(most) = limits.traffic_log_size.unwrap_or(TRAFFIC_LOG_SIZE);
-            let log = TrafficLog::open(path, most).map_err(|error| Error::Other(error.into()))?;
+        if let Some(log) = log {
             set(&|policy| policy.traffic_log(log.clone()));
         }
-        Ok(policy)
+        policy
     }
 }

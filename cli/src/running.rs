@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use log::{info, warn};
 use ropewalk::amqp::server::Server;
 use ropewalk::tls::TlsServer;
-use ropewalk::{Address, Endpoint, Policy, Reactor, TlsFiles};
+use ropewalk::{Address, Endpoint, Policy, Reactor, TlsFiles, TrafficLog};
 
 use crate::amqp::Amqp;
 use crate::config::{Configuration, Named, Settings, differences};
@@ -37,6 +37,9 @@ struct ServicePolicy {
     service: String,
     asked: Policies,
     policy: Option<Policy>,
+    /// It outlives the policy where only other limits change: two that write to one file would put
+    /// it aside twice.
+    log: Option<TrafficLog>,
 }
 
 /// A message queue.
@@ -217,11 +220,15 @@ impl Running {
         let policies = services.map(|Named { name, service, .. }| {
             let asked = service.policies();
             let there = self.policies.iter().find(|kept| kept.service == *name);
+            let log = match there.filter(|kept| kept.asked.same_log(&asked)) {
+                Some(kept) => kept.log.clone(),
+                None => asked.open_log().map_err(|error| Problem::listen(name, error))?,
+            };
             let policy = match there.filter(|kept| kept.asked == asked) {
                 Some(kept) => kept.policy.clone(),
-                None => asked.policy().map_err(|error| Problem::listen(name, error))?,
+                None => asked.policy(log.as_ref()),
             };
-            Ok(ServicePolicy { service: name.clone(), asked, policy })
+            Ok(ServicePolicy { service: name.clone(), asked, policy, log })
         });
         policies.collect()
     }

@@ -24,7 +24,8 @@ pub(crate) fn run(
     let mut cores = Cores::new(threads.get());
     // Before anything is announced: whoever reads that line may send a signal at once.
     cores.stop_on_signals().map_err(Problem::Reactor)?;
-    let policy = service.policies().policy().map_err(refused)?;
+    let policies = service.policies();
+    let policy = policies.policy(policies.open_log().map_err(refused)?.as_ref());
     let (mut shared, mut certificates) = (Vec::new(), Vec::new());
     for endpoint in service.endpoints() {
         let mut options = listen_options(policy.as_ref());

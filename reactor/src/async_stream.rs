@@ -180,7 +180,12 @@ impl AsyncStream {
             });
         }
         self.shared.ask(Request::StartTls(Box::new(tls.into())));
-        self.shared.wait(|state| state.handshaken.then_some(Ok(()))).await
+        let done = self.shared.wait(|state| match (state.handshaken, &state.lost) {
+            (true, _) => Some(Ok(())),
+            (false, Some(_)) => Some(Err(state.lost_error())),
+            (false, None) => None,
+        });
+        done.await
     }
 
     /// Waits until `take` says how many of the bytes that wait are taken, or fails.

@@ -1,7 +1,8 @@
 //! What a child has from this process, and what not.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{PipeReader, Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use ropewalk_reactor::{Program, Reactor, Wiring};
@@ -60,23 +61,40 @@ fn tempfile() -> File {
     file.expect("a place for files")
 }
 
-#[test]
-fn given_descriptors_may_have_each_others_numbers() {
-    // The one that becomes 3 is at 4 or so, and the other way round: neither overwrites the other.
-    let (one, two) = (std::io::pipe().expect("a pipe"), std::io::pipe().expect("a pipe"));
-    let mut writers = Vec::new();
-    let mut program = Program::shell("cat <&3; cat <&4; cat <&5; cat <&6");
-    for ((reader, mut writer), number) in [one, two].into_iter().zip([4, 3]) {
-        write!(writer, "{number} ").expect("room");
-        program = program.descriptor(number, Wiring::Descriptor(reader.into()));
-        writers.push(writer);
+/// A pipe with something in it, and its end.
+fn holding(text: &str) -> PipeReader {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(text.as_bytes()).expect("room");
+    reader
+}
+
+/// What a child reads from descriptors with these numbers, which are these pipes here.
+fn read_by_child(pipes: Vec<(i32, PipeReader)>) -> String {
+    let path = |(number, _): &(i32, PipeReader)| format!("/proc/self/fd/{number}");
+    let mut program = Program::new("cat").args(pipes.iter().map(path));
+    for (number, pipe) in pipes {
+        program = program.descriptor(number, Wiring::Descriptor(pipe.into()));
     }
-    let null = || Wiring::Null;
-    program = program.descriptor(5, null()).descriptor(6, null());
-    drop(writers);
     let record = Record::new();
     run(program, &record, Probe::new(&record));
-    assert_eq!(record.out(), "3 4 ");
+    record.out()
+}
+
+#[test]
+fn given_descriptors_may_have_each_others_numbers() {
+    let (one, two) = (holding("one "), holding("two "));
+    let (at_one, at_two) = (one.as_raw_fd(), two.as_raw_fd());
+    assert_eq!(read_by_child(vec![(at_two, one), (at_one, two)]), "one two ");
+}
+
+#[test]
+fn many_given_descriptors_are_not_put_in_each_others_way() {
+    let pipes: Vec<_> = (0..60).map(|number| holding(&format!("{number} "))).collect();
+    // Where copies of them would be, were these made at the lowest numbers that are free.
+    let free = File::open("/dev/null").expect("it is everywhere").as_raw_fd();
+    let read = read_by_child((free + 20..).zip(pipes).collect());
+    let expected: String = (0..60).map(|number| format!("{number} ")).collect();
+    assert_eq!(read, expected);
 }
 
 #[test]

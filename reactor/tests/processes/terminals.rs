@@ -51,8 +51,14 @@ fn what_is_typed_is_read_by_line_and_ctrl_c_interrupts() {
 #[test]
 fn many_lines_come_whole_though_a_terminal_gives_them_in_pieces() {
     let record = Record::new();
-    run(Program::shell("seq 1 20000").terminal(24, 80), &record, Probe::new(&record));
+    let mut reactor = Reactor::new().expect("a poller");
+    // It lives on until it has its answer: no hang-up makes anybody look once more.
+    let program = Program::shell("stty -echo; seq 1 20000; read answer").terminal(24, 80);
+    let id = spawn(&mut reactor, program, Probe::new(&record));
     let expected: String = (1..=20_000).map(|number| format!("{number}\r\n")).collect();
+    turn_until(&mut reactor, |_| record.story().out.len() >= expected.len());
+    reactor.process(id).expect("it runs").write(b"all there\n");
+    turn_until(&mut reactor, |_| record.is_ended());
     crate::common::assert_same(record.out(), expected);
 }
 

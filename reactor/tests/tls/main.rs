@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod files;
+mod functions;
 mod hostile;
 mod loopback;
 mod pausing;
