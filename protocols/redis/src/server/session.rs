@@ -18,6 +18,8 @@ const WRITE_AT: usize = 64 * 1024;
 /// With so many replies waiting, no more commands are taken: a client has to read to be served.
 /// The reactor stops reading at the same mark, but what was read by then may ask for much more.
 const PAUSE_AT: usize = 1024 * 1024;
+/// Below it, nobody looks at what is waiting for a subscriber.
+const HIGH_WATER_MARK: usize = 64 * 1024;
 /// Read in one go behind an unfinished command.
 const READ_BEHIND: usize = 512 * 1024;
 
@@ -102,10 +104,10 @@ impl Protocol for Session {
         };
         let config = &hub.config;
         // Slow subscribers are judged here, by what is waiting above the high-water mark.
-        let limit = config.hard_limit.min(config.soft_limit);
-        let given = transport.options();
-        let options = given.clone().high_water_mark(limit.min(64 * 1024));
-        let options = options.low_water_mark(limit.min(64 * 1024) / 4).stop_reading_mark(PAUSE_AT);
+        // One mark, not two: a subscriber that has come down to it is told of at once.
+        let mark = config.hard_limit.min(config.soft_limit).min(HIGH_WATER_MARK);
+        let options = transport.options().high_water_mark(mark).low_water_mark(mark);
+        let options = options.stop_reading_mark(PAUSE_AT);
         // The replies to one command above what may wait before it.
         let most = config.hard_limit.max(2 * config.requests.request) + 2 * PAUSE_AT;
         let options = options.output_limit(most.max(64 << 20));
@@ -191,6 +193,9 @@ impl Protocol for Session {
     fn resume_producing(&mut self, transport: &mut Transport<'_>) {
         if std::mem::take(&mut self.is_holding) {
             transport.resume_reading();
+        }
+        if let Some(state) = &self.state {
+            self.hub.borrow_mut().caught_up(transport, state.client);
         }
     }
 

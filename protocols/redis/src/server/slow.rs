@@ -34,13 +34,18 @@ impl Hub {
                     client.soft = Some(timer);
                     self.soft += 1;
                 }
-                (false, Some(timer)) => {
-                    transport.cancel(timer);
-                    client.soft = None;
-                    self.soft -= 1;
-                }
+                (false, Some(_)) => self.caught_up(transport, id),
                 _ => {}
             }
+        }
+    }
+
+    /// A client has little waiting: if its time was running, it is not any more.
+    pub(crate) fn caught_up(&mut self, transport: &mut Transport<'_>, id: ClientId) {
+        let timer = self.clients.get_mut(&id).and_then(|client| client.soft.take());
+        if let Some(timer) = timer {
+            transport.cancel(timer);
+            self.soft -= 1;
         }
     }
 
