@@ -1,7 +1,8 @@
-//! Redis's publish/subscribe for Ropewalk: a server that Redis's clients speak to unchanged.
+//! Redis's publish/subscribe for Ropewalk: a server that Redis's clients speak to unchanged, and a
+//! client that comes back to any such server.
 //!
 //! `codec` turns bytes into values and back, [`server`] joins it to a transport and to the
-//! channels. The one rule: a delivery allocates, hashes and formats nothing. A message is encoded
+//! channels, [`client`] to callbacks and futures. The one rule: a delivery allocates, hashes and formats nothing. A message is encoded
 //! once for each form of the protocol and copied behind what each subscriber has waiting.
 //!
 //! ```no_run
@@ -18,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod codec;
 pub mod server;
 

@@ -184,7 +184,7 @@ fn nobody_who_has_yet_to_authenticate_does_anything() {
         ),
         (
             "HELLO 3",
-            "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n",
+            "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n",
         ),
         ("HELLO 3 AUTH default secret", HELLO_3),
         ("PING", "+PONG\r\n"),

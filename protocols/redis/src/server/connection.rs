@@ -80,8 +80,8 @@ impl Call<'_, '_> {
         if !self.state.is_authenticated {
             return self.refuse(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-                 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
-                 select the RESP protocol version at the same time",
+                 HELLO AUTH <user> <pass> option can be used to authenticate the client and select \
+                 the RESP protocol version at the same time",
             );
         }
         if let Some(name) = name {
@@ -138,7 +138,9 @@ impl Call<'_, '_> {
             Some(number) if i32::try_from(number).is_ok() => {
                 self.refuse("ERR DB index is out of range");
             }
-            _ => self.refuse("ERR value is not an integer or out of range"),
+            Some(_) => self
+                .refuse("ERR value is out of range, value must between -2147483648 and 2147483647"),
+            None => self.refuse("ERR value is not an integer or out of range"),
         }
     }
 
