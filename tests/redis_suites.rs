@@ -31,7 +31,18 @@ fn run_suite(name: &str, tests: &str, passed: usize) {
     let mut pytest = Command::new(python());
     pytest
         .args(["-m", "pytest", tests, "-q", "--color=no", "--tb=short", "-rfE"])
-        .args(["-p", "ropewalk_plugin", "-p", "no:cacheprovider", "-p", "no:aiomisc", "-W", "ignore", "-o", "addopts="])
+        .args([
+            "-p",
+            "ropewalk_plugin",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:aiomisc",
+            "-W",
+            "ignore",
+            "-o",
+            "addopts=",
+        ])
         .args(["--redis-url", &format!("redis://{}/0", server.address())])
         .current_dir(python_source("redis==8.1.0"))
         .env("SUITE", name)

@@ -8,6 +8,8 @@
 //!
 //! What differs on purpose stands in `known`, and in docs/differences-from-redis.md.
 
+#![allow(clippy::disallowed_methods, reason = "it waits for another program, in real time")]
+
 mod known;
 mod normal;
 mod run;
