@@ -47,3 +47,5 @@ pub use ropewalk_database as database;
 pub use ropewalk_http as http;
 #[cfg(feature = "line")]
 pub use ropewalk_line as line;
+#[cfg(feature = "redis")]
+pub use ropewalk_redis as redis;

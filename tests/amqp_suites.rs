@@ -89,7 +89,16 @@ fn run_suite(suite: &Suite) {
     let mut pytest = Command::new(python());
     pytest
         .args(["-m", "pytest", suite.tests, "-q", "--color=no", "--tb=short", "-rfE"])
-        .args(["-p", "ropewalk_plugin", "-p", "no:cacheprovider", "-W", "ignore"])
+        .args([
+            "-p",
+            "ropewalk_plugin",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:asyncio",
+            "-W",
+            "ignore",
+        ])
         .args(["-o", "log_cli=false", "--numprocesses", &suite.workers.to_string()])
         .current_dir(&source)
         .env("SUITE", suite.name)

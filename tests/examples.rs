@@ -126,6 +126,32 @@ fn echo_udp_sends_back_each_datagram() {
 }
 
 #[test]
+fn redis_server_carries_what_redis_publish_says_to_redis_subscribe() {
+    let server = Server::start("redis_server");
+    let nobody = run("redis_publish", &[&server.address, "news.art", "too early"]);
+    assert_eq!(said(&nobody), "too early: heard by 0\n");
+    let mut subscriber = Command::new(binary("redis_subscribe"))
+        .args([&server.address, "news.*"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    let mut lines = BufReader::new(subscriber.stdout.take().expect("it is piped")).lines();
+    let mut line = || lines.next().expect("a line").expect("text");
+    assert_eq!(line(), "listening to news.*");
+    let published = run("redis_publish", &[&server.address, "news.art", "hello", "again"]);
+    assert_eq!(said(&published), "hello: heard by 1\nagain: heard by 1\n");
+    assert_eq!([line(), line()], ["news.art: hello", "news.art: again"]);
+    // Whatever speaks RESP is served.
+    let mut caller = server.call();
+    caller.send("PUBLISH news.sport goal\r\n");
+    assert_eq!(caller.line(), ":1\r\n");
+    assert_eq!(line(), "news.sport: goal");
+    let _ = subscriber.kill();
+    let _ = subscriber.wait();
+}
+
+#[test]
 fn client_udp_prints_the_answer_or_says_that_there_is_none() {
     let server = Server::start_with("echo_udp", &["udp://127.0.0.1:0"]);
     assert_eq!(said(&run("client_udp", &[&server.address, "hello"])), "hello\n");

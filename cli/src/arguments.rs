@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::amqp::Amqp;
 use crate::data::DataTool;
 use crate::privileges::Who;
+use crate::redis::Redis;
 use crate::service::{Echo, Http, Line};
 
-/// Event-driven servers: a message queue for every RabbitMQ client, HTTP, lines, echo.
+/// Event-driven servers: a message queue for every RabbitMQ client, publish/subscribe for every Redis
+/// client, HTTP, lines, echo.
 #[derive(Debug, Parser)]
 #[command(name = "ropewalk", version, after_help = MORE)]
 pub(crate) struct Arguments {
@@ -31,6 +33,9 @@ pub(crate) enum Command {
     /// Start the message queue: AMQP 0-9-1, as RabbitMQ speaks it
     #[command(after_help = AMQP, args_conflicts_with_subcommands = true)]
     Amqp(Box<MessageQueue>),
+    /// Start a publish/subscribe server, as Redis speaks it
+    #[command(after_help = REDIS)]
+    Redis(Box<Redis>),
     /// Start an HTTP/1.1 server that answers with the request it saw
     #[command(after_help = ADDRESSES)]
     Http(Http),
@@ -130,6 +135,23 @@ lists there:
     max-connections = 1000
     memory-limit = \"2GiB\"
     disk-limit = \"1GB\""
+);
+
+const REDIS: &str = concat!(
+    addresses!(),
+    "
+
+It speaks RESP2 and RESP3, and has the commands of publish/subscribe and of connections; there are no
+keys. Try it with redis-cli: SUBSCRIBE news in one, PUBLISH news hello in another.
+
+A subscriber that does not read as fast as others publish is closed, and the log says so: at once when
+more than --subscriber-limit is waiting for it, or when more than --subscriber-soft-limit has been for
+--subscriber-soft-time. In the file of `serve --config` the options have the same names:
+
+    [[service]]
+    kind = \"redis\"
+    password-file = \"redis-password.txt\"
+    subscriber-limit = \"64MiB\""
 );
 
 const CONFIG: &str = "\

@@ -220,7 +220,7 @@ fn service(
     let settings = settings(&table);
     let name = name(table.remove("name"), others)?;
     let Some(kind) = table.remove("kind") else {
-        return Err(Problem::at(span, "`kind` is missing: amqp, http, line or echo"));
+        return Err(Problem::at(span, "`kind` is missing: amqp, redis, http, line or echo"));
     };
     if let Some(listen) = table.get("listen")
         && let DeValue::Array(list) = listen.get_ref()
@@ -237,14 +237,18 @@ fn service(
     let options = Spanned::new(span, table);
     let mut service = match kind.get_ref().as_str() {
         Some("amqp") => options_of(options).map(Box::new).map(Service::Amqp),
+        Some("redis") => options_of(options).map(Box::new).map(Service::Redis),
         Some("http") => options_of(options).map(Service::Http),
         Some("line") => options_of(options).map(Service::Line),
         Some("echo") => options_of(options).map(Service::Echo),
         Some(other) => {
-            let problem = format!("unknown kind `{other}`: it is one of amqp, http, line, echo");
+            let problem =
+                format!("unknown kind `{other}`: it is one of amqp, redis, http, line, echo");
             Err(Problem::at(kind.span(), problem))
         }
-        None => Err(Problem::at(kind.span(), "`kind` is a string: amqp, http, line or echo")),
+        None => {
+            Err(Problem::at(kind.span(), "`kind` is a string: amqp, redis, http, line or echo"))
+        }
     }?;
     service.set_policies(limits.or(defaults), number);
     Ok(Named { name, service, settings })
@@ -350,6 +354,7 @@ mod tests {
             ("[policy]\nmax-connections = 1\n[[service]]\nkind = 'echo'\n", 2, "unknown field"),
             ("[policy]\ntraffic-log = 'x'\n[[service]]\nkind = 'echo'\n", 2, "of one service"),
             ("policy = 1\n[[service]]\nkind = 'echo'\n", 1, "under [policy]"),
+            ("[[service]]\nkind = 'redis'\nmax-clients = 0\n", 3, "nonzero"),
             ("[[service]\n", 1, ""),
         ] {
             let found = parse(text).expect_err(text);

@@ -14,6 +14,7 @@ mod memory;
 mod policies;
 mod privileges;
 mod process;
+mod redis;
 mod reload;
 mod running;
 mod serve;

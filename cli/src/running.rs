@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use log::{info, warn};
 use ropewalk::amqp::server::Server;
+use ropewalk::redis::server::{Config, Server as ChannelServer};
 use ropewalk::tls::TlsServer;
 use ropewalk::{Address, Endpoint, Policy, Reactor, TlsFiles, TrafficLog};
 
@@ -15,7 +16,7 @@ use crate::policies::{Policies, is_limit};
 use crate::privileges::Identity;
 use crate::process::Process;
 use crate::serve::Problem;
-use crate::service::Service;
+use crate::service::{Service, Shared};
 use crate::sockets::{Changed, Listener, Sockets};
 
 /// The services of this process.
@@ -28,6 +29,7 @@ pub(crate) struct Running {
     sockets: Sockets,
     /// Also those whose service is no longer in the file: their connections go on.
     queues: Vec<Queue>,
+    channels: Vec<Channels>,
     policies: Vec<ServicePolicy>,
 }
 
@@ -50,6 +52,14 @@ struct Queue {
     settings: Settings,
 }
 
+/// A publish/subscribe server. It stays the same one for as long as there is a service of its name: it
+/// has the subscribers.
+struct Channels {
+    service: String,
+    server: ChannelServer,
+    config: Config,
+}
+
 /// What makes a message queue this one and no other.
 #[derive(PartialEq, Eq)]
 enum Place {
@@ -65,8 +75,9 @@ impl Running {
         file: Option<PathBuf>,
         identity: Option<Identity>,
     ) -> Self {
-        let (sockets, queues, policies) = (Sockets::default(), Vec::new(), Vec::new());
-        Self { configuration, file, identity, sockets, queues, policies }
+        let sockets = Sockets::default();
+        let (queues, channels, policies) = (Vec::new(), Vec::new(), Vec::new());
+        Self { configuration, file, identity, sockets, queues, channels, policies }
     }
 
     /// The configuration file.
@@ -106,11 +117,12 @@ impl Running {
         bound: impl FnOnce() -> Result<(), Problem>,
     ) -> Result<Vec<Listener>, Problem> {
         let policies = self.policies_of(&self.configuration)?;
+        let channels = self.channels_of(&self.configuration)?;
         let mut change = self.sockets.change(reactor, Vec::new());
         let mut queues = Vec::new();
         let services = self.configuration.services.iter().zip(&policies);
         for (Named { name, service, settings }, policy) in services {
-            let queue = match service {
+            let shared = match service {
                 Service::Amqp(options) => {
                     let place = Place::of(options, name, self.identity.as_ref(), &queues)?;
                     queues.push(Queue {
@@ -118,12 +130,12 @@ impl Running {
                         server: options.server(),
                         settings: settings.clone(),
                     });
-                    queues.last().map(|queue| &queue.server)
+                    queues.last().map(|queue| Shared::Queue(queue.server.clone()))
                 }
-                _ => None,
+                _ => channels_for(&channels, name),
             };
             change.of(name);
-            let listening = service.listen_at(&mut change, policy.policy.as_ref(), queue);
+            let listening = service.listen_at(&mut change, policy.policy.as_ref(), shared.as_ref());
             listening.map_err(|error| Problem::listen(name, error))?;
         }
         let changed = change.commit();
@@ -137,6 +149,7 @@ impl Running {
             started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
         }
         self.queues = queues;
+        self.channels = channels;
         self.policies = policies;
         Ok(changed.opened)
     }
@@ -151,11 +164,12 @@ impl Running {
     ) -> Result<Changed, Problem> {
         let mut later = self.at_restart(&new);
         let policies = self.policies_of(&new)?;
+        let channels = self.channels_of(&new)?;
         let mut change = self.sockets.change(reactor, tls);
         let mut wanted: Vec<Queue> = Vec::new();
         let mut opened = Vec::new();
         for (Named { name, service, settings }, policy) in new.services.iter().zip(&policies) {
-            let queue = match service {
+            let shared = match service {
                 Service::Amqp(options) => {
                     let place = Place::of(options, name, self.identity.as_ref(), &wanted)?;
                     let there = self.queues.iter().find(|queue| queue.place == place);
@@ -175,12 +189,12 @@ impl Running {
                         }
                     };
                     wanted.push(Queue { place, server: server.clone(), settings });
-                    Some(server)
+                    Some(Shared::Queue(server))
                 }
-                _ => None,
+                _ => channels_for(&channels, name),
             };
             change.of(name);
-            let listening = service.listen_at(&mut change, policy.policy.as_ref(), queue.as_ref());
+            let listening = service.listen_at(&mut change, policy.policy.as_ref(), shared.as_ref());
             listening.map_err(|error| Problem::listen(name, error))?;
         }
         for (name, options, server) in opened {
@@ -188,6 +202,10 @@ impl Running {
             started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
         }
         let changed = change.commit();
+        for Channels { server, config, .. } in &channels {
+            server.set_config(config.clone());
+        }
+        self.channels = channels;
         for (service, endpoint) in &changed.unchanged {
             let named = new.services.iter().find(|named| named.name == *service);
             let line = named.and_then(|named| named.settings.get("listen"));
@@ -233,6 +251,24 @@ impl Running {
         policies.collect()
     }
 
+    /// The publish/subscribe servers of a configuration: those that are there, with what it says of
+    /// them now.
+    fn channels_of(&self, configuration: &Configuration) -> Result<Vec<Channels>, Problem> {
+        let mut channels = Vec::new();
+        for Named { name, service, .. } in &configuration.services {
+            let Service::Redis(options) = service else { continue };
+            let config = options.config();
+            let config = config.map_err(|error| Problem::Redis { name: name.clone(), error })?;
+            let there = self.channels.iter().find(|there| there.service == *name);
+            let server = match there {
+                Some(there) => there.server.clone(),
+                None => ChannelServer::new(config.clone()),
+            };
+            channels.push(Channels { service: name.clone(), server, config });
+        }
+        Ok(channels)
+    }
+
     /// What of the process itself another configuration would change, by line.
     fn at_restart(&self, new: &Configuration) -> Vec<(usize, String)> {
         let found = differences(&self.configuration.settings, &new.settings);
@@ -262,6 +298,11 @@ impl Running {
             }
         }
     }
+}
+
+fn channels_for(all: &[Channels], service: &str) -> Option<Shared> {
+    let found = all.iter().find(|channels| channels.service == service)?;
+    Some(Shared::Channels(found.server.clone()))
 }
 
 impl Place {

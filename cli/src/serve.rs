@@ -11,6 +11,7 @@ use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command, Serve};
 use crate::config::{self, ConfigError, Configuration};
 use crate::privileges::Identity;
+use crate::redis::RedisError;
 use crate::reload::Reload;
 use crate::running::{self, Running};
 use crate::service::Service;
@@ -22,6 +23,7 @@ use crate::threads;
 pub(crate) enum Problem {
     Config(ConfigError),
     Amqp { name: String, error: AmqpError },
+    Redis { name: String, error: RedisError },
     Tool(AmqpError),
     Listen { name: String, error: Box<Error> },
     Process(String),
@@ -52,6 +54,7 @@ impl fmt::Display for Problem {
         match self {
             Self::Config(error) => write!(f, "{error}"),
             Self::Amqp { name, error } => write!(f, "{name}: {error}"),
+            Self::Redis { name, error } => write!(f, "{name}: {error}"),
             Self::Tool(error) => write!(f, "amqp: {error}"),
             Self::Listen { name, error } => write!(f, "{name}: {error}"),
             Self::Process(problem) => f.write_str(problem),
@@ -95,6 +98,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
             }
             queue.options.warn_of_passwords();
             Configuration::of(vec![Service::Amqp(Box::new(queue.options))])
+        }
+        Command::Redis(options) => {
+            options.warn_of_password();
+            Configuration::of(vec![Service::Redis(options)])
         }
         Command::Http(options) => Configuration::of(vec![Service::Http(options)]),
         Command::Line(options) => Configuration::of(vec![Service::Line(options)]),
@@ -164,6 +171,10 @@ fn check(configuration: &Configuration) -> Result<String, Problem> {
         if let Service::Amqp(options) = &named.service {
             let checked = options.check();
             checked.map_err(|error| Problem::Amqp { name: named.name.clone(), error })?;
+        }
+        if let Service::Redis(options) = &named.service {
+            let checked = options.config();
+            checked.map_err(|error| Problem::Redis { name: named.name.clone(), error })?;
         }
     }
     let services = configuration.services.len();

@@ -10,21 +10,30 @@ use clap::Args;
 use ropewalk::amqp::server::Server;
 use ropewalk::{
     Address, Endpoint, Error, Factory, ListenOptions, Policy, Reactor, SharedListener, UnixAddress,
-    http, line,
+    http, line, redis,
 };
 use serde::Deserialize;
 
 use crate::amqp::Amqp;
 use crate::policies::{Limits, Number, Policies};
+use crate::redis::Redis;
 use crate::sockets::Change;
 
 /// One of the servers, with its options.
 #[derive(Debug)]
 pub(crate) enum Service {
     Amqp(Box<Amqp>),
+    Redis(Box<Redis>),
     Http(Http),
     Line(Line),
     Echo(Echo),
+}
+
+/// What all connections of a service share.
+#[derive(Clone)]
+pub(crate) enum Shared {
+    Queue(Server),
+    Channels(redis::server::Server),
 }
 
 /// Where to listen, as an option: `--listen`, repeatable.
@@ -130,6 +139,7 @@ impl Service {
     pub(crate) fn usual() -> Vec<Self> {
         vec![
             Self::Amqp(Box::default()),
+            Self::Redis(Box::default()),
             Self::Http(Http::default()),
             Self::Line(Line::default()),
             Self::Echo(Echo::default()),
@@ -140,6 +150,7 @@ impl Service {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Amqp(_) => "amqp",
+            Self::Redis(_) => "redis",
             Self::Http(_) => "http",
             Self::Line(_) => "line",
             Self::Echo(_) => "echo",
@@ -149,6 +160,7 @@ impl Service {
     pub(crate) fn listen(&self) -> &[Listen] {
         match self {
             Self::Amqp(options) => &options.listen,
+            Self::Redis(options) => &options.listen,
             Self::Http(Http { listen, .. })
             | Self::Line(Line { listen, .. })
             | Self::Echo(Echo { listen, .. }) => listen,
@@ -158,6 +170,7 @@ impl Service {
     /// Sets what a file says of its connections.
     pub(crate) fn set_policies(&mut self, limits: Limits, number: Number) {
         match self {
+            Self::Redis(options) => options.policies = Policies::new(limits, number),
             Self::Amqp(options) => options.limits = limits, // its number is RabbitMQ's
             Self::Http(Http { policies, .. })
             | Self::Line(Line { policies, .. })
@@ -169,6 +182,7 @@ impl Service {
     pub(crate) fn policies(&self) -> Policies {
         match self {
             Self::Amqp(options) => Policies::new(options.limits.clone(), Number::default()),
+            Self::Redis(options) => options.policies.clone(),
             Self::Http(Http { policies, .. })
             | Self::Line(Line { policies, .. })
             | Self::Echo(Echo { policies, .. }) => policies.clone(),
@@ -178,6 +192,7 @@ impl Service {
     fn usual_port(&self) -> u16 {
         match self {
             Self::Amqp(_) => 5672,
+            Self::Redis(_) => 6379,
             Self::Http(_) => 8080,
             Self::Line(_) => 7000,
             Self::Echo(_) => 7007,
@@ -203,6 +218,10 @@ impl Service {
                 let login = if options.has_guest() { "guest:guest" } else { "USER:PASSWORD" };
                 format!("any AMQP 0-9-1 client, as amqp://{login}@{address}/")
             }
+            Self::Redis(options) => {
+                let password = if options.has_password() { " --askpass" } else { "" };
+                format!("redis-cli -h {} -p {}{password}", address.ip(), address.port())
+            }
             Self::Http(_) => format!("curl http://{address}/hello"),
             Self::Echo(_) if datagrams => format!("nc -u {} {}", address.ip(), address.port()),
             Self::Line(_) | Self::Echo(_) => format!("nc {} {}", address.ip(), address.port()),
@@ -213,6 +232,7 @@ impl Service {
         let name = address.abstract_name().map(String::from_utf8_lossy);
         match (self, address.path(), name) {
             (Self::Amqp(_), ..) => "an AMQP 0-9-1 client that takes a Unix socket".to_owned(),
+            (Self::Redis(_), Some(path), _) => format!("redis-cli -s {}", path.display()),
             (Self::Http(_), Some(path), _) => {
                 format!("curl --unix-socket {} http://localhost/hello", path.display())
             }
@@ -228,7 +248,7 @@ impl Service {
     /// On how many threads it runs, if it was told; one that can have no more than one is not asked.
     pub(crate) fn threads(&self) -> Option<NonZeroUsize> {
         match self {
-            Self::Amqp(_) => None,
+            Self::Amqp(_) | Self::Redis(_) => None,
             Self::Http(Http { threads, .. })
             | Self::Line(Line { threads, .. })
             | Self::Echo(Echo { threads, .. }) => *threads,
@@ -253,17 +273,18 @@ impl Service {
             Self::Line(options) => reactor.listen_shared(shared, options.factory()),
             Self::Echo(_) => reactor.listen_shared(shared, |_| line::echo::Echo),
             Self::Amqp(_) => Err(Error::Other(ONE_THREAD.into())),
+            Self::Redis(_) => Err(Error::Other(ONE_THREAD_OF_CHANNELS.into())),
         };
         joined.map(drop)
     }
 
-    /// Listens at every address; `policy` is for all connections together, and `queue` is the server
-    /// of a message queue.
+    /// Listens at every address; `policy` is for all connections together, and `server` is what they
+    /// share besides.
     pub(crate) fn listen_at(
         &self,
         sockets: &mut Change<'_>,
         policy: Option<&Policy>,
-        queue: Option<&Server>,
+        server: Option<&Shared>,
     ) -> Result<(), Error> {
         let endpoints = self.endpoints();
         let all = listen_options(policy);
@@ -278,10 +299,17 @@ impl Service {
                     .iter()
                     .try_for_each(|endpoint| sockets.datagrams(endpoint, line::echo::DatagramEcho))
             }
-            Self::Amqp(_) => match queue {
+            // All its listeners serve the same channels.
+            Self::Redis(_) => match server {
+                Some(Shared::Channels(server)) => {
+                    bind(sockets, &all, &endpoints, || server.clone())
+                }
+                _ => Ok(()),
+            },
+            Self::Amqp(_) => match server {
                 // All its listeners serve the same queues.
-                Some(server) => bind(sockets, &all, &endpoints, || server.clone()),
-                None => Ok(()),
+                Some(Shared::Queue(server)) => bind(sockets, &all, &endpoints, || server.clone()),
+                _ => Ok(()),
             },
         }
     }
@@ -290,6 +318,10 @@ impl Service {
 /// Why there is no more than one thread for the message queue.
 pub(crate) const ONE_THREAD: &str = "a message queue runs on one thread: the order of its messages is \
     the order of that thread; for more, start several brokers, each with its own address and data";
+
+/// The same, for publish/subscribe.
+const ONE_THREAD_OF_CHANNELS: &str = "a publish/subscribe server runs on one thread: who publishes on \
+    another would not reach its subscribers";
 
 /// Twisted's `LineReceiver` has the same.
 const MAX_LENGTH: usize = 16 * 1024;
