@@ -28,7 +28,7 @@
 //! To learn how the loop works, read the files in this order: [`protocol`] (the contract),
 //! `transport` (what a callback may ask for), `reactor` (one turn, top to bottom), `connection`
 //! (the life of a connection), `socket` (every system call), `timer`; `filter` (what TLS is to the
-//! reactor), and `datagram` for sockets without connections.
+//! reactor), `datagram` for sockets without connections, `process` for children, `policy` for limits.
 
 #![deny(unsafe_code)]
 
