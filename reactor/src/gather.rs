@@ -7,8 +7,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::children::Children;
 use crate::local::Local;
+use crate::many_futures::Children;
 use crate::{Deferred, Error, Reactor};
 
 /// All results, in the order of the futures. The first error is the error of the whole, at once;

@@ -42,7 +42,6 @@ mod async_stream;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;
-mod children;
 mod clock;
 mod connection;
 mod connector;
@@ -62,6 +61,7 @@ mod jobs;
 mod listener;
 mod lives;
 mod local;
+mod many_futures;
 mod network;
 mod notify;
 mod options;
