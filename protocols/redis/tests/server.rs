@@ -71,6 +71,10 @@ fn in_resp3_messages_come_between_the_replies() {
             ("SUBSCRIBE a", ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"),
             ("PING", "+PONG\r\n"),
             ("PUBLISH a hi", ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n:1\r\n"),
+            (
+                "ECHO x\r\nPUBLISH a hi\r\nPING",
+                "$1\r\nx\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n:1\r\n+PONG\r\n",
+            ),
             ("PSUBSCRIBE [ab]", ">3\r\n$10\r\npsubscribe\r\n$4\r\n[ab]\r\n:2\r\n"),
             (
                 "PUBLISH a x\r\nPING",
