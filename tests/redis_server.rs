@@ -1,6 +1,8 @@
 //! The publish/subscribe server as operators run it, over real sockets: subscribers that do not read, a
 //! password from a file, and a configuration that is read again.
 
+#![allow(clippy::disallowed_methods, reason = "tests of whole programs live in real time")]
+
 mod support;
 
 use std::fs;
