@@ -5,6 +5,7 @@
 //! latency are two views of one figure; the server's processor time is the one to compare.
 
 mod datagrams;
+mod deliveries;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -24,11 +25,17 @@ pub(crate) enum Dialogue {
     SecretEcho { size: usize },
     /// The same, in a datagram of its own.
     Datagrams { size: usize },
+    /// Redis's `PING`.
+    Ping,
+    /// Redis's `PUBLISH` of so many bytes to subscribers, who are the connections.
+    Deliveries { size: usize },
     /// `GET /plaintext`, and a 200 with a body.
     Http,
 }
 
 const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+const PONG: &[u8] = b"+PONG\r\n";
 const STATUS: &[u8] = b"HTTP/1.1 200";
 const BODY: &[u8] = b"Hello, World!";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +60,9 @@ pub(crate) struct Outcome {
 pub(crate) fn drive(load: &Load, mut at_edge: impl FnMut()) -> io::Result<Outcome> {
     if let Dialogue::Datagrams { size } = load.dialogue {
         return datagrams::drive(load, size, at_edge);
+    }
+    if let Dialogue::Deliveries { size } = load.dialogue {
+        return deliveries::drive(load, size, at_edge);
     }
     let epoll = Epoll::new()?;
     let mut clients = Vec::with_capacity(load.connections);
@@ -118,7 +128,11 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
     let request = request(dialogue, number);
     let mut session = match dialogue {
         Dialogue::SecretEcho { .. } => Some(Session::new()?),
-        Dialogue::Echo { .. } | Dialogue::Datagrams { .. } | Dialogue::Http => None,
+        Dialogue::Echo { .. }
+        | Dialogue::Datagrams { .. }
+        | Dialogue::Ping
+        | Dialogue::Deliveries { .. }
+        | Dialogue::Http => None,
     };
     match &mut session {
         Some(session) => session.over(&mut stream).write_all(&request)?,
@@ -130,7 +144,9 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
         let whole = match dialogue {
             Dialogue::Echo { size }
             | Dialogue::SecretEcho { size }
-            | Dialogue::Datagrams { size } => answer.len() >= size,
+            | Dialogue::Datagrams { size }
+            | Dialogue::Deliveries { size } => answer.len() >= size,
+            Dialogue::Ping => answer.len() >= PONG.len(),
             Dialogue::Http => answer.ends_with(BODY),
         };
         if whole {
@@ -149,6 +165,8 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
         Dialogue::Echo { .. } | Dialogue::SecretEcho { .. } | Dialogue::Datagrams { .. } => {
             answer == request
         }
+        Dialogue::Ping => answer == PONG,
+        Dialogue::Deliveries { .. } => false,
         Dialogue::Http => answer.starts_with(STATUS) && has_date(&answer),
     };
     if right { Ok(Opened { stream, session, answer }) } else { Err(wrong(&answer)) }
@@ -157,9 +175,13 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
 fn request(dialogue: Dialogue, number: usize) -> Vec<u8> {
     match dialogue {
         // Each connection says something of its own, so that mixing them up is noticed.
-        Dialogue::Echo { size } | Dialogue::SecretEcho { size } | Dialogue::Datagrams { size } => {
+        Dialogue::Echo { size }
+        | Dialogue::SecretEcho { size }
+        | Dialogue::Datagrams { size }
+        | Dialogue::Deliveries { size } => {
             (0..size).map(|i| b'!' + ((i + number) % 90) as u8).collect()
         }
+        Dialogue::Ping => PING.to_vec(),
         Dialogue::Http => REQUEST.to_vec(),
     }
 }
@@ -191,7 +213,7 @@ struct Client {
     offset: usize,
     unsent: usize,
     answer_len: usize,
-    /// What each answer begins with: all of it for echo, the status for HTTP.
+    /// What each answer begins with: the status for HTTP, else all of it.
     expected: Vec<u8>,
     /// Bytes of the answer that is arriving.
     arrived: usize,
@@ -202,7 +224,8 @@ struct Client {
 
 impl Client {
     fn new(stream: TcpStream, request: Vec<u8>, answer: Vec<u8>, depth: usize) -> Self {
-        let checked = if answer == request { answer.len() } else { STATUS.len() };
+        let whole = answer == request || answer == PONG;
+        let checked = if whole { answer.len() } else { STATUS.len() };
         Client {
             stream,
             session: None,

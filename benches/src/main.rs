@@ -94,6 +94,25 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 }
                 ("udp", results.into())
             }
+            Suite::Redis => {
+                let mut results = Vec::new();
+                for depth in [1, 16, 64] {
+                    let load = Kind { dialogue: Dialogue::Ping, connections: 50, depth };
+                    let title = "Redis, PING";
+                    results.push(throughput::measure(title, servers::REDIS, load, settings)?);
+                }
+                for (size, subscribers) in [16, 1024]
+                    .into_iter()
+                    .flat_map(|size| [1, 10, 100, 1000].map(|subscribers| (size, subscribers)))
+                {
+                    let dialogue = Dialogue::Deliveries { size };
+                    let load = Kind { dialogue, connections: subscribers, depth: 64 };
+                    let title = format!("Redis, deliveries of {size} bytes to subscribers");
+                    results.push(throughput::measure(&title, servers::REDIS, load, settings)?);
+                }
+                results.iter().for_each(throughput::Throughput::print);
+                ("redis", json!(results))
+            }
             Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
             Suite::Amqp => {
                 let amqp = amqp::measure(settings, descriptors)?;

@@ -14,6 +14,8 @@ mod http_may;
 mod http_nginx;
 mod http_ropewalk;
 mod raw;
+mod redis_ropewalk;
+mod redis_server;
 mod tls_ropewalk;
 mod tls_tokio;
 mod udp_epoll;
@@ -65,6 +67,12 @@ pub(crate) const UDP: &[Contender] = &[
 ];
 
 /// The first one is what the others are compared with.
+pub(crate) const REDIS: &[Contender] = &[
+    Contender { name: "redis-server", what: "Redis", run: redis_server::run },
+    Contender { name: "redis-ropewalk", what: "Ropewalk", run: redis_ropewalk::run },
+];
+
+/// The first one is what the others are compared with.
 pub(crate) const HTTP: &[Contender] = &[
     Contender {
         name: "http-epoll",
@@ -97,7 +105,8 @@ pub(crate) const AMQP_DURABLE: &[Contender] = &[Contender {
 
 /// Serves until killed.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    let mut all = ECHO.iter().chain(TLS).chain(UDP).chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
+    let mut all =
+        ECHO.iter().chain(TLS).chain(UDP).chain(REDIS).chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
     match all.find(|contender| contender.name == name) {
         Some(contender) => (contender.run)(),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|tls|udp|http|idle|timers|amqp|durable|store|all] [options]
+usage: ropewalk-bench [echo|tls|udp|redis|http|idle|timers|amqp|durable|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   tls      as echo, over TLS 1.3 with AES-128-GCM
   udp      datagrams of 64 bytes there and back: 64 sockets with 1 in flight, 8 with 16
+  redis    PING, and publishes to 1, 10, 100 and 1,000 subscribers, 64 in flight
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
@@ -53,6 +54,7 @@ pub(crate) enum Suite {
     Echo,
     Tls,
     Udp,
+    Redis,
     Http,
     Idle,
     Timers,
@@ -61,10 +63,11 @@ pub(crate) enum Suite {
     Store,
 }
 
-const ALL: [Suite; 9] = [
+const ALL: [Suite; 10] = [
     Suite::Echo,
     Suite::Tls,
     Suite::Udp,
+    Suite::Redis,
     Suite::Http,
     Suite::Idle,
     Suite::Timers,
@@ -85,6 +88,7 @@ impl Settings {
             match argument.as_str() {
                 "echo" => settings.suites.push(Suite::Echo),
                 "tls" => settings.suites.push(Suite::Tls),
+                "redis" => settings.suites.push(Suite::Redis),
                 "udp" => settings.suites.push(Suite::Udp),
                 "http" => settings.suites.push(Suite::Http),
                 "idle" => settings.suites.push(Suite::Idle),
