@@ -68,8 +68,8 @@ pub(crate) struct Connection {
     pub(crate) policed: Option<Box<Policed>>,
     /// Why it is ending, from the moment that this is decided.
     pub(crate) reason: Option<Box<Reason>>,
-    /// The timers that die with it; may name some that have fired (see `own_timer`).
-    timers: Vec<TimerId>,
+    /// The timers that die with it; may name some that have fired (see `Timers::own`).
+    pub(crate) timers: Vec<TimerId>,
     /// Bounds `Flushing`, then `Lingering`.
     pub(crate) deadline: Option<TimerId>,
     generation: u32,
@@ -252,15 +252,6 @@ impl Connection {
         } else {
             Written::Taken
         }
-    }
-
-    /// Remembers a timer of its own. The list may hold some that have fired; it is swept
-    /// whenever it would have to grow, so it stays within twice what is alive.
-    pub(crate) fn own_timer(&mut self, timer: TimerId, is_set: impl Fn(TimerId) -> bool) {
-        if self.timers.len() == self.timers.capacity() {
-            self.timers.retain(|&timer| is_set(timer));
-        }
-        self.timers.push(timer);
     }
 
     pub(crate) fn take_timers(&mut self) -> Vec<TimerId> {

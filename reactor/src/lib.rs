@@ -37,6 +37,7 @@ compile_error!("ropewalk-reactor runs on 64-bit Unix only, for now");
 
 mod address;
 mod answer;
+mod any_transport;
 mod arrival;
 mod async_stream;
 #[cfg(feature = "bench")]

@@ -147,6 +147,15 @@ impl<T> Timers<T> {
         (slot.generation == id.generation).then_some(slot.deadline)
     }
 
+    /// Remembers in `owned` a timer that is to die with its owner. The list may hold some that have
+    /// fired; it is swept whenever it would have to grow, so it stays within twice what is alive.
+    pub(crate) fn own(&self, owned: &mut Vec<TimerId>, timer: TimerId) {
+        if owned.len() == owned.capacity() {
+            owned.retain(|&timer| self.deadline(timer).is_some());
+        }
+        owned.push(timer);
+    }
+
     /// The earliest deadline, exactly; `None` if no timer is set. O(1) while nothing changes.
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
         self.readmit();

@@ -4,9 +4,8 @@
 
 use std::any::{Any, TypeId};
 use std::future::Future;
-use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,7 +19,7 @@ use crate::policy::Direction;
 use crate::protocol::{Protocol, Reason, layer_of};
 #[cfg(feature = "_tls")]
 use crate::tls::{self, StartTls};
-use crate::{ConnectionId, Deferred, Error, Factory, Handle, ListenerId, Local, TimerId};
+use crate::{ConnectionId, Deferred, Error, Factory, ListenerId, TimerId};
 
 /// A connection as its protocol sees it, for as long as a callback runs.
 pub struct Transport<'a> {
@@ -241,26 +240,9 @@ impl Transport<'_> {
             .map_or_else(ConnectionOptions::default, |connection| (*connection.options).clone())
     }
 
-    // Time and chance.
+    // Time, chance, and the rest of the reactor.
 
-    /// The monotonic clock, which stands still in a turn once it was read; virtual in a simulation.
-    #[doc(alias = "seconds")]
-    pub fn now(&self) -> Instant {
-        self.core.clock.instant()
-    }
-
-    /// The wall clock; virtual in a simulation.
-    pub fn wall_clock(&self) -> SystemTime {
-        self.core.clock.wall()
-    }
-
-    /// Fills `bytes` with random numbers: secure ones in production, replayed in a simulation.
-    ///
-    /// # Errors
-    /// The system's, if it has none to give; then nothing that needs a secret must go on.
-    pub fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        self.core.random.fill(bytes)
-    }
+    crate::any_transport::any_transport!();
 
     /// Calls `call` with this connection's protocol after `delay`, unless the connection has gone
     /// by then. Never runs inside this call, even with a delay of zero. `P` is the protocol's
@@ -278,24 +260,12 @@ impl Transport<'_> {
         let timer = self.core.timers.insert(self.core.clock.after(delay), alarm);
         match self.core.connections.get_mut(self.id) {
             Some(connection) if connection.stage != Stage::Lost => {
-                connection.own_timer(timer, |timer| self.core.timers.deadline(timer).is_some());
+                self.core.timers.own(&mut connection.timers, timer);
             }
             _ => drop(self.core.cancel(timer)),
         }
         timer
     }
-
-    /// Cancels a timer; false when it has fired or was cancelled before.
-    pub fn cancel(&mut self, timer: TimerId) -> bool {
-        self.core.cancel(timer)
-    }
-
-    /// Moves a timer to `delay` from now; false when it has fired or was cancelled.
-    pub fn reset(&mut self, timer: TimerId, delay: Duration) -> bool {
-        self.core.reset(timer, delay)
-    }
-
-    // The rest of the reactor.
 
     /// As [`Reactor::listen`](crate::Reactor::listen).
     ///
@@ -369,21 +339,6 @@ impl Transport<'_> {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Deferred<T> {
         self.core.defer_to_thread(job)
-    }
-
-    /// What futures and shared state of this thread may keep of the reactor.
-    pub fn local(&self) -> Local {
-        self.core.local.clone()
-    }
-
-    /// What other threads may keep of the reactor.
-    pub fn handle(&self) -> Handle {
-        Handle::new(&self.core.shared)
-    }
-
-    /// Asks the reactor to stop in order, once this callback has returned.
-    pub fn stop(&mut self) {
-        self.core.shutdown.request();
     }
 }
 

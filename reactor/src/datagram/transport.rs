@@ -3,14 +3,14 @@
 use std::any::Any;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use super::DatagramProtocol;
 use super::port::DatagramId;
 use crate::address::{Address, UnixAddress};
 use crate::core::{Alarm, Core};
 use crate::protocol::Reason;
-use crate::{ConnectionId, Handle, LOG, Local, TimerId, Transport};
+use crate::{ConnectionId, LOG, TimerId, Transport};
 
 /// A datagram socket as its protocol sees it, for as long as a callback runs.
 pub struct DatagramTransport<'a> {
@@ -201,23 +201,7 @@ impl DatagramTransport<'_> {
 
     // Time, chance, and the rest of the reactor.
 
-    /// The monotonic clock, which stands still in a turn once it was read; virtual in a simulation.
-    pub fn now(&self) -> Instant {
-        self.core.clock.instant()
-    }
-
-    /// The wall clock; virtual in a simulation.
-    pub fn wall_clock(&self) -> SystemTime {
-        self.core.clock.wall()
-    }
-
-    /// Fills `bytes` with random numbers: secure ones in production, replayed in a simulation.
-    ///
-    /// # Errors
-    /// The system's, if it has none to give.
-    pub fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        self.core.random.fill(bytes)
-    }
+    crate::any_transport::any_transport!();
 
     /// Calls `call` with this socket's protocol after `delay`, unless the socket is closed by
     /// then. `P` is the protocol's type; for any other the call is dropped with a log line.
@@ -240,28 +224,11 @@ impl DatagramTransport<'_> {
         });
         let alarm = Alarm::Datagram(self.id, call);
         let timer = self.core.timers.insert(self.core.clock.after(delay), alarm);
-        let timers = &self.core.timers;
         match self.core.ports.open(self.id) {
-            Some(port) => {
-                // As for connections: swept when it would have to grow.
-                if port.timers.len() == port.timers.capacity() {
-                    port.timers.retain(|&timer| timers.deadline(timer).is_some());
-                }
-                port.timers.push(timer);
-            }
+            Some(port) => self.core.timers.own(&mut port.timers, timer),
             None => drop(self.core.cancel(timer)),
         }
         timer
-    }
-
-    /// Cancels a timer; false when it has fired or was cancelled before.
-    pub fn cancel(&mut self, timer: TimerId) -> bool {
-        self.core.cancel(timer)
-    }
-
-    /// Moves a timer to `delay` from now; false when it has fired or was cancelled.
-    pub fn reset(&mut self, timer: TimerId, delay: Duration) -> bool {
-        self.core.reset(timer, delay)
     }
 
     /// A connection of this reactor, to write to, pause, measure or close.
@@ -273,20 +240,5 @@ impl DatagramTransport<'_> {
     pub fn datagram(&mut self, id: DatagramId) -> Option<DatagramTransport<'_>> {
         self.core.ports.open(id)?;
         Some(DatagramTransport { core: self.core, id })
-    }
-
-    /// What futures and shared state of this thread may keep of the reactor.
-    pub fn local(&self) -> Local {
-        self.core.local.clone()
-    }
-
-    /// What other threads may keep of the reactor.
-    pub fn handle(&self) -> Handle {
-        Handle::new(&self.core.shared)
-    }
-
-    /// Asks the reactor to stop in order, once this callback has returned.
-    pub fn stop(&mut self) {
-        self.core.shutdown.request();
     }
 }

@@ -4,7 +4,7 @@
 use std::any::{Any, TypeId};
 use std::io;
 use std::os::fd::RawFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use log::error;
@@ -14,7 +14,7 @@ use super::{ProcessProtocol, ProcessStatus, Program, layer_of_process};
 use crate::core::{Alarm, Core};
 use crate::output::Written;
 use crate::protocol::Reason;
-use crate::{ConnectionId, Deferred, Error, Handle, LOG, Local, Signal, TimerId, Transport};
+use crate::{ConnectionId, Deferred, Error, LOG, Signal, TimerId, Transport};
 
 /// A child as its protocol sees it, for as long as a callback runs.
 ///
@@ -206,26 +206,9 @@ impl ProcessTransport<'_> {
         pipe.ok_or(io::ErrorKind::NotConnected)?.resize_terminal(rows, columns)
     }
 
-    // Time, and the rest of the reactor.
+    // Time, chance, and the rest of the reactor.
 
-    /// The monotonic clock, which stands still in a turn once it was read; virtual in a simulation.
-    #[doc(alias = "seconds")]
-    pub fn now(&self) -> Instant {
-        self.core.clock.instant()
-    }
-
-    /// The wall clock; virtual in a simulation.
-    pub fn wall_clock(&self) -> SystemTime {
-        self.core.clock.wall()
-    }
-
-    /// Fills `bytes` with random numbers: secure ones in production, replayed in a simulation.
-    ///
-    /// # Errors
-    /// The system's, if it has none to give.
-    pub fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        self.core.random.fill(bytes)
-    }
+    crate::any_transport::any_transport!();
 
     /// Calls `call` with this child's protocol after `delay`, unless its story has ended by then.
     /// `P` is the protocol's type, or that of a layer inside it; for any other the call is dropped
@@ -250,28 +233,11 @@ impl ProcessTransport<'_> {
         });
         let alarm = Alarm::Process(self.id, call);
         let timer = self.core.timers.insert(self.core.clock.after(delay), alarm);
-        let timers = &self.core.timers;
         match self.core.children.get_mut(self.id) {
-            Some(child) => {
-                // As for connections: swept when it would have to grow.
-                if child.timers.len() == child.timers.capacity() {
-                    child.timers.retain(|&timer| timers.deadline(timer).is_some());
-                }
-                child.timers.push(timer);
-            }
+            Some(child) => self.core.timers.own(&mut child.timers, timer),
             None => drop(self.core.cancel(timer)),
         }
         timer
-    }
-
-    /// Cancels a timer; false when it has fired or was cancelled before.
-    pub fn cancel(&mut self, timer: TimerId) -> bool {
-        self.core.cancel(timer)
-    }
-
-    /// Moves a timer to `delay` from now; false when it has fired or was cancelled.
-    pub fn reset(&mut self, timer: TimerId, delay: Duration) -> bool {
-        self.core.reset(timer, delay)
     }
 
     /// A connection of this reactor, to write to, pause, measure or close.
@@ -310,20 +276,5 @@ impl ProcessTransport<'_> {
                 call(protocol, transport, result);
             });
         });
-    }
-
-    /// What futures and shared state of this thread may keep of the reactor.
-    pub fn local(&self) -> Local {
-        self.core.local.clone()
-    }
-
-    /// What other threads may keep of the reactor.
-    pub fn handle(&self) -> Handle {
-        Handle::new(&self.core.shared)
-    }
-
-    /// Asks the reactor to stop in order, once this callback has returned.
-    pub fn stop(&mut self) {
-        self.core.shutdown.request();
     }
 }
