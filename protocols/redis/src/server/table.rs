@@ -3,6 +3,21 @@
 
 use super::command::{Action, Spec};
 
+/// What most commands have in common: nothing to say of keys, tips or arguments.
+const PLAIN: Spec = Spec {
+    command: Action::Command,
+    name: "",
+    arity: 0,
+    flags: "",
+    categories: "",
+    tips: "",
+    keys: (0, 0, 0),
+    since: "",
+    group: "",
+    summary: "",
+    arguments: "",
+};
+
 pub(crate) static SPECS: &[Spec] = &[
     Spec {
         command: Action::Auth,
@@ -10,12 +25,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "noscript loading stale fast no_auth allow_busy",
         categories: "@fast @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "connection",
         summary: "Says who the client is",
         arguments: "username:string? password:string",
+        ..PLAIN
     },
     Spec {
         command: Action::Client,
@@ -23,12 +37,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "",
         categories: "@slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.4.0",
         group: "connection",
         summary: "What has to do with client connections",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientGetname,
@@ -36,12 +48,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "noscript loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.6.9",
         group: "connection",
         summary: "Tells the name of this connection",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientHelp,
@@ -49,12 +59,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "5.0.0",
         group: "connection",
         summary: "Tells what the subcommands are",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientId,
@@ -62,12 +70,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "noscript loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "5.0.0",
         group: "connection",
         summary: "Tells the number of this connection",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientInfo,
@@ -76,11 +82,10 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "noscript loading stale",
         categories: "@slow @connection",
         tips: "nondeterministic_output",
-        keys: (0, 0, 0),
         since: "6.2.0",
         group: "connection",
         summary: "Tells all about this connection",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientKill,
@@ -88,12 +93,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -3,
         flags: "admin noscript loading stale",
         categories: "@admin @slow @dangerous @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.4.0",
         group: "connection",
         summary: "Closes the connections that a filter finds",
         arguments: "filter:string*",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientList,
@@ -102,11 +106,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "admin noscript loading stale",
         categories: "@admin @slow @dangerous @connection",
         tips: "nondeterministic_output",
-        keys: (0, 0, 0),
         since: "2.4.0",
         group: "connection",
         summary: "Tells all about every connection",
         arguments: "filter:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientNoEvict,
@@ -114,12 +118,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 3,
         flags: "admin noscript loading stale",
         categories: "@admin @slow @dangerous @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "7.0.0",
         group: "connection",
         summary: "Keeps this connection when others are evicted for their memory",
         arguments: "enabled:string",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientReply,
@@ -127,12 +130,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 3,
         flags: "noscript loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "3.2.0",
         group: "connection",
         summary: "Turns replies on or off, or leaves out the next one",
         arguments: "mode:string",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientSetinfo,
@@ -140,12 +142,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 4,
         flags: "noscript loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "7.2.0",
         group: "connection",
         summary: "Says which library the client uses",
         arguments: "attr:string value:string",
+        ..PLAIN
     },
     Spec {
         command: Action::ClientSetname,
@@ -153,12 +154,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 3,
         flags: "noscript loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.6.9",
         group: "connection",
         summary: "Gives this connection a name",
         arguments: "connection-name:string",
+        ..PLAIN
     },
     Spec {
         command: Action::Command,
@@ -167,11 +167,10 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "loading stale",
         categories: "@slow @connection",
         tips: "nondeterministic_output_order",
-        keys: (0, 0, 0),
         since: "2.8.13",
         group: "server",
         summary: "Tells all about every command",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::CommandCount,
@@ -179,12 +178,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.8.13",
         group: "server",
         summary: "Counts the commands",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::CommandDocs,
@@ -193,11 +190,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "loading stale",
         categories: "@slow @connection",
         tips: "nondeterministic_output_order",
-        keys: (0, 0, 0),
         since: "7.0.0",
         group: "server",
         summary: "Explains commands",
         arguments: "command-name:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::CommandHelp,
@@ -205,12 +202,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "loading stale",
         categories: "@slow @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "5.0.0",
         group: "server",
         summary: "Tells what the subcommands are",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::CommandInfo,
@@ -219,11 +214,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "loading stale",
         categories: "@slow @connection",
         tips: "nondeterministic_output_order",
-        keys: (0, 0, 0),
         since: "2.8.13",
         group: "server",
         summary: "Tells all about some commands",
         arguments: "command-name:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::CommandList,
@@ -232,11 +227,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "loading stale",
         categories: "@slow @connection",
         tips: "nondeterministic_output_order",
-        keys: (0, 0, 0),
         since: "7.0.0",
         group: "server",
         summary: "Tells the names of the commands",
         arguments: "filterby:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::Config,
@@ -244,12 +239,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "",
         categories: "@slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "server",
         summary: "What has to do with the configuration",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::ConfigGet,
@@ -257,12 +250,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -3,
         flags: "admin noscript loading stale",
         categories: "@admin @slow @dangerous",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "server",
         summary: "Tells the settings whose names match",
         arguments: "parameter:string*",
+        ..PLAIN
     },
     Spec {
         command: Action::ConfigHelp,
@@ -270,12 +262,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "loading stale",
         categories: "@slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "5.0.0",
         group: "server",
         summary: "Tells what the subcommands are",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::ConfigResetstat,
@@ -283,12 +273,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "admin noscript loading stale",
         categories: "@admin @slow @dangerous",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "server",
         summary: "Begins the counts of INFO anew",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::Echo,
@@ -296,12 +284,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "loading stale fast",
         categories: "@fast @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "connection",
         summary: "Sends back what it is sent",
         arguments: "message:string",
+        ..PLAIN
     },
     Spec {
         command: Action::Flushall,
@@ -310,11 +297,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "write",
         categories: "@keyspace @write @slow @dangerous",
         tips: "request_policy:all_shards response_policy:all_succeeded",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "server",
         summary: "Does nothing: there are no keys",
         arguments: "flush-type:string?",
+        ..PLAIN
     },
     Spec {
         command: Action::Flushdb,
@@ -323,11 +310,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "write",
         categories: "@keyspace @write @slow @dangerous",
         tips: "request_policy:all_shards response_policy:all_succeeded",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "server",
         summary: "Does nothing: there are no keys",
         arguments: "flush-type:string?",
+        ..PLAIN
     },
     Spec {
         command: Action::Hello,
@@ -335,12 +322,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -1,
         flags: "noscript loading stale fast no_auth allow_busy",
         categories: "@fast @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "6.0.0",
         group: "connection",
         summary: "Chooses the version of the protocol, and tells who the server is",
         arguments: "protover:integer? option:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::Info,
@@ -349,11 +335,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "loading stale",
         categories: "@slow @dangerous",
         tips: "nondeterministic_output request_policy:all_shards response_policy:special",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "server",
         summary: "Tells how the server is",
         arguments: "section:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::Ping,
@@ -362,11 +348,11 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "fast",
         categories: "@fast @connection",
         tips: "request_policy:all_shards response_policy:all_succeeded",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "connection",
         summary: "Answers, which shows that the server is there",
         arguments: "message:string?",
+        ..PLAIN
     },
     Spec {
         command: Action::Psubscribe,
@@ -374,12 +360,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "pubsub noscript loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "pubsub",
         summary: "Subscribes to all channels that match a pattern",
         arguments: "pattern:pattern*",
+        ..PLAIN
     },
     Spec {
         command: Action::Publish,
@@ -387,12 +372,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 3,
         flags: "pubsub loading stale fast",
         categories: "@pubsub @fast",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "pubsub",
         summary: "Sends a message to all who have subscribed to a channel",
         arguments: "channel:string message:string",
+        ..PLAIN
     },
     Spec {
         command: Action::Pubsub,
@@ -400,12 +384,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "",
         categories: "@slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.8.0",
         group: "pubsub",
         summary: "What has to do with subscriptions",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::PubsubChannels,
@@ -413,12 +395,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "pubsub loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.8.0",
         group: "pubsub",
         summary: "Tells which channels have subscribers",
         arguments: "pattern:pattern?",
+        ..PLAIN
     },
     Spec {
         command: Action::PubsubHelp,
@@ -426,12 +407,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "loading stale",
         categories: "@slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "6.2.0",
         group: "pubsub",
         summary: "Tells what the subcommands are",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::PubsubNumpat,
@@ -439,12 +418,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "pubsub loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.8.0",
         group: "pubsub",
         summary: "Counts the patterns that have subscribers",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::PubsubNumsub,
@@ -452,12 +429,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "pubsub loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.8.0",
         group: "pubsub",
         summary: "Counts the subscribers of channels",
         arguments: "channel:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::PubsubShardchannels,
@@ -465,12 +441,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "pubsub loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "7.0.0",
         group: "pubsub",
         summary: "Tells which sharded channels have subscribers",
         arguments: "pattern:pattern?",
+        ..PLAIN
     },
     Spec {
         command: Action::PubsubShardnumsub,
@@ -478,12 +453,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "pubsub loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "7.0.0",
         group: "pubsub",
         summary: "Counts the subscribers of sharded channels",
         arguments: "shardchannel:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::Punsubscribe,
@@ -491,12 +465,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -1,
         flags: "pubsub noscript loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "pubsub",
         summary: "Ends subscriptions to patterns, all of them if none is named",
         arguments: "pattern:pattern?*",
+        ..PLAIN
     },
     Spec {
         command: Action::Quit,
@@ -504,12 +477,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -1,
         flags: "noscript loading stale fast no_auth allow_busy",
         categories: "@fast @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "connection",
         summary: "Closes this connection",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::Reset,
@@ -517,12 +488,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 1,
         flags: "noscript loading stale fast no_auth allow_busy",
         categories: "@fast @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "6.2.0",
         group: "connection",
         summary: "Makes this connection as it was at its beginning",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::Select,
@@ -530,12 +499,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 2,
         flags: "loading stale fast",
         categories: "@fast @connection",
-        tips: "",
-        keys: (0, 0, 0),
         since: "1.0.0",
         group: "connection",
         summary: "Chooses a database; there is number 0 alone",
         arguments: "index:integer",
+        ..PLAIN
     },
     Spec {
         command: Action::Spublish,
@@ -543,12 +511,12 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: 3,
         flags: "pubsub loading stale fast",
         categories: "@pubsub @fast",
-        tips: "",
         keys: (1, 1, 1),
         since: "7.0.0",
         group: "pubsub",
         summary: "Sends a message to all who have subscribed to a sharded channel",
         arguments: "shardchannel:string message:string",
+        ..PLAIN
     },
     Spec {
         command: Action::Ssubscribe,
@@ -556,12 +524,12 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "pubsub noscript loading stale",
         categories: "@pubsub @slow",
-        tips: "",
         keys: (1, -1, 1),
         since: "7.0.0",
         group: "pubsub",
         summary: "Subscribes to sharded channels",
         arguments: "shardchannel:string*",
+        ..PLAIN
     },
     Spec {
         command: Action::Subscribe,
@@ -569,12 +537,11 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -2,
         flags: "pubsub noscript loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "pubsub",
         summary: "Subscribes to channels",
         arguments: "channel:string*",
+        ..PLAIN
     },
     Spec {
         command: Action::Sunsubscribe,
@@ -582,12 +549,12 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -1,
         flags: "pubsub noscript loading stale",
         categories: "@pubsub @slow",
-        tips: "",
         keys: (1, -1, 1),
         since: "7.0.0",
         group: "pubsub",
         summary: "Ends subscriptions to sharded channels, all of them if none is named",
         arguments: "shardchannel:string?*",
+        ..PLAIN
     },
     Spec {
         command: Action::Time,
@@ -596,11 +563,10 @@ pub(crate) static SPECS: &[Spec] = &[
         flags: "loading stale fast",
         categories: "@fast",
         tips: "nondeterministic_output",
-        keys: (0, 0, 0),
         since: "2.6.0",
         group: "server",
         summary: "Tells the time in seconds and microseconds",
-        arguments: "",
+        ..PLAIN
     },
     Spec {
         command: Action::Unsubscribe,
@@ -608,11 +574,10 @@ pub(crate) static SPECS: &[Spec] = &[
         arity: -1,
         flags: "pubsub noscript loading stale",
         categories: "@pubsub @slow",
-        tips: "",
-        keys: (0, 0, 0),
         since: "2.0.0",
         group: "pubsub",
         summary: "Ends subscriptions to channels, all of them if none is named",
         arguments: "channel:string?*",
+        ..PLAIN
     },
 ];
