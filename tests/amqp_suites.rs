@@ -4,17 +4,16 @@
 //! Sources come from the package registries, once, to below `target/`. What is left out or known
 //! to fail stands in `tests/python/suites/exceptions.txt`, with reasons.
 
+#[path = "support/suites.rs"]
+mod suites;
 mod support;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
+use suites::{SUITE_LIMIT, log, pytest, run, run_pytest, spawn};
 use support::{Server, python, python_source, root, target, wait_within};
-
-/// A suite's longest time; what takes longer hangs.
-const SUITE_LIMIT: Duration = Duration::from_secs(600);
 
 fn broker() -> Server {
     Server::start(&["amqp", "--listen", "127.0.0.1:0"], 1)
@@ -80,38 +79,17 @@ fn run_suite(suite: &Suite) {
     // One for each worker: the tests of a suite share names of queues.
     let servers: Vec<_> = (0..suite.workers).map(|_| broker()).collect();
     let ports: Vec<_> = servers.iter().map(|it| it.address().port().to_string()).collect();
-    let ours = root().join("tests/python/suites");
     let source = python_source(suite.package);
     if source.join("tests/docker_client.py").exists() {
-        fs::copy(ours.join("docker_client.py"), source.join("tests/docker_client.py"))
-            .expect("target/ is writable");
+        let ours = root().join("tests/python/suites/docker_client.py");
+        fs::copy(ours, source.join("tests/docker_client.py")).expect("target/ is writable");
     }
-    let mut pytest = Command::new(python());
+    let mut pytest = pytest(suite.name, suite.tests, &source, "asyncio");
     pytest
-        .args(["-m", "pytest", suite.tests, "-q", "--color=no", "--tb=short", "-rfE"])
-        .args([
-            "-p",
-            "ropewalk_plugin",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:asyncio",
-            "-W",
-            "ignore",
-        ])
         .args(["-o", "log_cli=false", "--numprocesses", &suite.workers.to_string()])
-        .current_dir(&source)
-        .env("SUITE", suite.name)
-        .env("PYTHONPATH", ours)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("RABBITMQ_HOST", servers[0].address().ip().to_string())
         .env("RABBITMQ_5672_TCP", ports.join(","));
-    let said = run(suite.name, &mut pytest);
-    let summary = said.lines().last().unwrap_or_default();
-    let words: Vec<_> = summary.split(' ').collect();
-    let passed = words.windows(2).find(|pair| pair[1].starts_with("passed"));
-    let passed = passed.and_then(|pair| pair[0].parse().ok());
-    assert_eq!(passed, Some(suite.passed), "{summary}");
+    run_pytest(suite.name, &mut pytest, suite.passed);
 }
 
 #[test]
@@ -205,27 +183,4 @@ fn lapin_source(version: &str) -> PathBuf {
     fs::write(&manifest, text).expect("the copy is ours");
     fs::rename(&copy, &source).expect("target/ is writable");
     source
-}
-
-/// Runs a program to its end and returns what it said, which is also in a file below `target/`.
-fn run(name: &str, command: &mut Command) -> String {
-    let path = log(name);
-    let mut child = spawn(command, &path);
-    let status = wait_within(&mut child, SUITE_LIMIT);
-    let said = fs::read_to_string(&path).expect("it was just written");
-    assert!(status.success(), "{command:?}\n{said}");
-    said
-}
-
-fn spawn(command: &mut Command, log: &Path) -> Child {
-    let file = File::create(log).expect("target/ is writable");
-    let errors = file.try_clone().expect("a descriptor is free");
-    command.stdin(Stdio::null()).stdout(file).stderr(errors);
-    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
-}
-
-fn log(name: &str) -> PathBuf {
-    let directory = target().join("tests-logs");
-    fs::create_dir_all(&directory).expect("target/ is writable");
-    directory.join(name).with_extension("log")
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use common::{Probe, Record, once};
+use common::{FAULTS_TOLD, Probe, Record, once};
 use ropewalk_reactor::simulation::{Fault, Faults, Host, Latency, Link, find_failure};
 use ropewalk_reactor::{
     Address, ConnectOptions, ConnectionOptions, DatagramProtocol, DatagramTransport, Error,
@@ -598,23 +598,7 @@ fn faults_come_as_the_seed_says_all_of_them_and_are_over_in_the_end() {
         assert!(failure.replays);
         told.push_str(&failure.trace.to_string());
     }
-    for word in [
-        "is cut",
-        "mended",
-        "crashes",
-        "is killed",
-        "starts again",
-        "stands still",
-        "is slow",
-        "is thin",
-        "loses datagrams",
-        "doubles datagrams",
-        "resets its connection",
-        "ahead",
-        "behind",
-        "drifts",
-        "descriptors",
-    ] {
+    for word in FAULTS_TOLD.into_iter().chain(["behind"]) {
         assert!(told.contains(word), "no story has {word:?} in it");
     }
 }

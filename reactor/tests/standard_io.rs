@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ropewalk_reactor::{
@@ -139,13 +138,13 @@ fn print() {
     println!("after");
 }
 
+/// Its end has to come, and to be a good one.
 fn wait(mut child: Child) {
-    let began = Instant::now();
-    while child.try_wait().expect("a child").is_none() {
-        assert!(began.elapsed() < PATIENCE, "it never ended");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    assert!(child.wait().expect("a child").success());
+    let (ended, end) = std::sync::mpsc::channel();
+    let waiting = common::spawn(move || ended.send(child.wait().expect("a child")));
+    let status = end.recv_timeout(PATIENCE).expect("it never ended");
+    assert!(status.success());
+    waiting.join().expect("no panic").expect("it was awaited");
 }
 
 #[test]

@@ -398,6 +398,24 @@ pub fn turn_while<T: Send + 'static>(
     }
 }
 
+/// Words of a simulation's record, at least one for each kind of fault that it plays.
+pub const FAULTS_TOLD: [&str; 14] = [
+    "is cut",
+    "mended",
+    "crashes",
+    "is killed",
+    "starts again",
+    "stands still",
+    "is slow",
+    "is thin",
+    "loses datagrams",
+    "doubles datagrams",
+    "resets its connection",
+    "ahead",
+    "drifts",
+    "descriptors",
+];
+
 /// A thread of the test's own.
 pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     std::thread::spawn(run)

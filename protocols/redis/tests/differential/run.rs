@@ -1,10 +1,10 @@
 //! Both servers, and a script on one of them.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ropewalk_reactor::{Handle, Reactor};
 use ropewalk_redis::server::{Config, Server};
@@ -43,15 +43,13 @@ impl Servers {
         if let Some(password) = password {
             command.args(["--requirepass", password]);
         }
-        let redis = command.stdout(Stdio::null()).spawn();
-        let redis = redis.expect("redis-server is missing: apt-get install redis-server");
-        let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(theirs).is_err() {
-            assert!(Instant::now() < end, "redis-server does not listen on {theirs}");
-            std::thread::sleep(Duration::from_millis(10)); // it tells nobody when it does
-        }
-        // Clients are numbered from one on: that connection was one more on their side.
-        drop(TcpStream::connect(ours));
+        let redis = command.stdout(Stdio::piped()).spawn();
+        let mut redis = redis.expect("redis-server is missing: apt-get install redis-server");
+        let mut said = BufReader::new(redis.stdout.take().expect("it is piped")).lines();
+        let ready =
+            said.by_ref().map_while(Result::ok).any(|line| line.contains("Ready to accept"));
+        assert!(ready, "redis-server does not listen on {theirs}");
+        std::thread::spawn(move || said.for_each(drop)); // what it says later must find room
         Self { redis, theirs, ours, handle, thread: Some(thread) }
     }
 
