@@ -331,3 +331,26 @@ fn in_a_simulation_one_that_stops_leaves_the_address_to_the_others() {
         assert!(refused.was_reset(), "seed {seed}");
     }
 }
+
+#[test]
+fn in_a_simulation_one_whose_machine_crashes_leaves_the_address_to_the_others() {
+    for seed in seeds(50) {
+        let mut simulation = Simulation::new(seed);
+        let shared = simulation.share("10.0.0.1:7").expect("an address");
+        for number in 0..3 {
+            let index = if number == 0 { 0 } else { simulation.add_reactor() };
+            let reactor = simulation.reactor_at(index);
+            reactor.listen_shared(&shared, move |_| Numbered(number)).expect("it is shared");
+        }
+        for crashed in 0..2 {
+            simulation.crash(crashed);
+            for _ in 0..8 {
+                let mut peer = simulation.dial("10.0.0.1:7").expect("an address");
+                simulation.settle();
+                let number = peer.read().first().copied();
+                let alive = (crashed as u8 + 1..3).map(|number| b'0' + number);
+                assert!(alive.into_iter().any(|it| Some(it) == number), "seed {seed}: {number:?}");
+            }
+        }
+    }
+}

@@ -769,6 +769,8 @@ fn a_header_that_never_comes_takes_a_seat_for_as_long_as_it_may_take() {
 struct Paper {
     written: Arc<Mutex<Vec<u8>>>,
     is_full: Arc<AtomicBool>,
+    /// It tells that it is full only when it is flushed, as what buffers does.
+    fails_late: bool,
 }
 
 impl Paper {
@@ -779,7 +781,7 @@ impl Paper {
 
 impl Write for Paper {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.is_full.load(Ordering::Relaxed) {
+        if self.is_full.load(Ordering::Relaxed) && !self.fails_late {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.written.lock().expect("whole").extend_from_slice(data);
@@ -787,7 +789,10 @@ impl Write for Paper {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self.is_full.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -861,21 +866,23 @@ fn what_a_traffic_log_cannot_take_is_left_out_and_told() {
 
 #[test]
 fn a_traffic_log_that_fails_is_told_once_and_disturbs_nobody() {
-    logs::collect();
-    let paper = Paper::default();
-    paper.is_full.store(true, Ordering::Relaxed);
-    let policy = Policy::new().traffic_log(TrafficLog::to(paper.clone()));
-    let mut simulation = Simulation::calm();
-    let record = Record::new();
-    listen(&mut simulation, &policy, once(Probe::echo(&record)));
-    let mut peer = dial(&mut simulation);
-    for _ in 0..10 {
-        peer.write(b"hello");
-        simulation.run_for(SECOND);
+    for is_late in [false, true] {
+        logs::collect();
+        let paper = Paper { fails_late: is_late, ..Paper::default() };
+        paper.is_full.store(true, Ordering::Relaxed);
+        let policy = Policy::new().traffic_log(TrafficLog::to(paper.clone()));
+        let mut simulation = Simulation::calm();
+        let record = Record::new();
+        listen(&mut simulation, &policy, once(Probe::echo(&record)));
+        let mut peer = dial(&mut simulation);
+        for _ in 0..10 {
+            peer.write(b"hello");
+            simulation.run_for(SECOND);
+        }
+        assert_eq!(peer.read().len(), 50);
+        assert_eq!(logs::count("the traffic log ends here"), 1, "{:?}", logs::lines());
+        assert_eq!(logs::lines().len(), 1, "{:?}", logs::lines());
     }
-    assert_eq!(peer.read().len(), 50);
-    assert_eq!(logs::count("the traffic log ends here"), 1, "{:?}", logs::lines());
-    assert_eq!(logs::lines().len(), 1, "{:?}", logs::lines());
 }
 
 #[test]

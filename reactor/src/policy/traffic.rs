@@ -129,25 +129,24 @@ impl Place {
         let mut sink = lock(sink);
         loop {
             let mut waiting = lock(queue);
-            if waiting.entries.is_empty() && waiting.left_out == 0 {
-                waiting.writing = false;
-                drop(waiting);
-                return sink.flush();
-            }
             let entries = std::mem::take(&mut waiting.entries);
             let left_out = std::mem::take(&mut waiting.left_out);
             waiting.bytes = 0;
+            let was_last = entries.is_empty() && left_out == 0;
+            waiting.writing = !was_last;
             drop(waiting);
             let written =
                 entries.iter().try_for_each(|entry| sink.write_all(entry.to_string().as_bytes()));
             let written = written.and_then(|()| match left_out {
+                0 if was_last => sink.flush(), // a full disk may show only here
                 0 => Ok(()),
                 more => writeln!(sink, "({more} entries are left out: writing them was too slow)"),
             });
-            if let Err(error) = written {
-                let mut waiting = lock(queue);
-                *waiting = Queue { broken: true, ..Queue::default() };
-                return Err(error);
+            if written.is_err() {
+                *lock(queue) = Queue { broken: true, ..Queue::default() };
+            }
+            if was_last || written.is_err() {
+                return written;
             }
         }
     }

@@ -58,6 +58,9 @@ impl Net {
         if let Some(index) = first.behind.iter().position(|queue| queue.owner() == owner) {
             return Some(first.behind.remove(index));
         }
+        if first.owner() != owner {
+            return None; // it went with its machine, and others have the address
+        }
         if !first.behind.is_empty() {
             first.give_way(0);
             return Some(first.behind.remove(0));
