@@ -23,14 +23,21 @@ pub(crate) enum Dialogue {
     Echo { size: usize },
     /// The same, over TLS.
     SecretEcho { size: usize },
-    /// The same, in a datagram of its own.
-    Datagrams { size: usize },
     /// Redis's `PING`.
     Ping,
-    /// Redis's `PUBLISH` of so many bytes to subscribers, who are the connections.
-    Deliveries { size: usize },
     /// `GET /plaintext`, and a 200 with a body.
     Http,
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// Requests and their answers, on streams.
+    Dialogue(Dialogue),
+    /// As an echo of so many bytes, each in a datagram of its own.
+    Datagrams { size: usize },
+    /// Redis's `PUBLISH` of so many bytes to subscribers, who are the connections.
+    Deliveries { size: usize },
 }
 
 const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
@@ -45,7 +52,7 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     /// Requests in flight on each connection.
     pub(crate) depth: usize,
-    pub(crate) dialogue: Dialogue,
+    pub(crate) work: Work,
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
 }
@@ -57,55 +64,85 @@ pub(crate) struct Outcome {
 }
 
 /// Warms up, then measures. `at_edge` is called when the measured time begins and ends.
-pub(crate) fn drive(load: &Load, mut at_edge: impl FnMut()) -> io::Result<Outcome> {
-    if let Dialogue::Datagrams { size } = load.dialogue {
-        return datagrams::drive(load, size, at_edge);
+pub(crate) fn drive(load: &Load, at_edge: impl FnMut()) -> io::Result<Outcome> {
+    match load.work {
+        Work::Dialogue(dialogue) => talk(load, dialogue, at_edge),
+        Work::Datagrams { size } => datagrams::drive(load, size, at_edge),
+        Work::Deliveries { size } => deliveries::drive(load, size, at_edge),
     }
-    if let Dialogue::Deliveries { size } = load.dialogue {
-        return deliveries::drive(load, size, at_edge);
-    }
+}
+
+fn talk(load: &Load, dialogue: Dialogue, at_edge: impl FnMut()) -> io::Result<Outcome> {
     let epoll = Epoll::new()?;
     let mut clients = Vec::with_capacity(load.connections);
     for i in 0..load.connections {
-        let Opened { stream, session, answer } = open(load.port, load.dialogue, i)?;
+        let Opened { stream, session, answer } = open(load.port, dialogue, i)?;
         stream.set_nonblocking(true)?;
         epoll.add(&stream, libc::EPOLLIN, i as u64)?;
-        let mut client = Client::new(stream, request(load.dialogue, i), answer, load.depth);
+        let checked = dialogue.checked(&answer);
+        let mut client = Client::new(stream, request(dialogue, i), &answer, checked, load.depth);
         client.session = session;
         clients.push(client);
     }
-    let mut state = State { buffer: vec![0; 256 * 1024], completed: 0, latency: Histogram::new() };
+    let mut state = State::new();
     let mut events = [NO_EVENT; 256];
-    let start = Instant::now();
+    let mut window = Window::open(load, at_edge);
     for client in &mut clients {
         client.ask(load.depth, Instant::now())?;
     }
-    let mut measured_from = None;
     loop {
         let ready = epoll.wait(&mut events, PATIENCE.as_millis() as i32)?;
         if ready.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the server fell silent"));
+            return Err(silence());
         }
         for event in ready {
             clients[event.u64 as usize].answered(&mut state)?;
         }
-        let now = Instant::now();
-        match measured_from {
-            None if now - start >= load.warm_up => {
-                state.completed = 0;
-                state.latency.clear();
-                at_edge();
-                measured_from = Some(Instant::now());
-            }
-            Some(from) if now - from >= load.duration => {
-                let elapsed = from.elapsed();
-                at_edge();
-                let State { completed: requests, latency, .. } = state;
-                return Ok(Outcome { requests, elapsed, latency });
-            }
-            _ => {}
+        if let Some(elapsed) = window.look(|| state.clear()) {
+            return Ok(state.outcome(elapsed));
         }
     }
+}
+
+/// The time that is measured, behind the warm-up.
+struct Window<F> {
+    warm_up: Duration,
+    duration: Duration,
+    /// When the load began, and the measured time.
+    start: Instant,
+    from: Option<Instant>,
+    at_edge: F,
+}
+
+impl<F: FnMut()> Window<F> {
+    fn open(load: &Load, at_edge: F) -> Self {
+        let Load { warm_up, duration, .. } = *load;
+        Window { warm_up, duration, start: Instant::now(), from: None, at_edge }
+    }
+
+    /// Looks what time it is. `clear` is to forget what came before the measured time; once that is
+    /// over, this says how long it was.
+    fn look(&mut self, clear: impl FnOnce()) -> Option<Duration> {
+        let now = Instant::now();
+        match self.from {
+            None if now - self.start >= self.warm_up => {
+                clear();
+                (self.at_edge)();
+                self.from = Some(Instant::now());
+                None
+            }
+            Some(from) if now - from >= self.duration => {
+                let elapsed = from.elapsed();
+                (self.at_edge)();
+                Some(elapsed)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn silence() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the server fell silent")
 }
 
 /// Opens connections that say one thing each, and then nothing.
@@ -120,19 +157,20 @@ struct Opened {
     answer: Vec<u8>,
 }
 
-/// Connects and makes one exchange, to learn what an answer looks like.
-fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Connects and makes one exchange, to learn what an answer looks like.
+fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
+    let mut stream = connect(port)?;
     let request = request(dialogue, number);
     let mut session = match dialogue {
         Dialogue::SecretEcho { .. } => Some(Session::new()?),
-        Dialogue::Echo { .. }
-        | Dialogue::Datagrams { .. }
-        | Dialogue::Ping
-        | Dialogue::Deliveries { .. }
-        | Dialogue::Http => None,
+        Dialogue::Echo { .. } | Dialogue::Ping | Dialogue::Http => None,
     };
     match &mut session {
         Some(session) => session.over(&mut stream).write_all(&request)?,
@@ -142,10 +180,7 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
     let mut chunk = [0; 4096];
     loop {
         let whole = match dialogue {
-            Dialogue::Echo { size }
-            | Dialogue::SecretEcho { size }
-            | Dialogue::Datagrams { size }
-            | Dialogue::Deliveries { size } => answer.len() >= size,
+            Dialogue::Echo { size } | Dialogue::SecretEcho { size } => answer.len() >= size,
             Dialogue::Ping => answer.len() >= PONG.len(),
             Dialogue::Http => answer.ends_with(BODY),
         };
@@ -162,23 +197,27 @@ fn open(port: u16, dialogue: Dialogue, number: usize) -> io::Result<Opened> {
         }
     }
     let right = match dialogue {
-        Dialogue::Echo { .. } | Dialogue::SecretEcho { .. } | Dialogue::Datagrams { .. } => {
-            answer == request
-        }
+        Dialogue::Echo { .. } | Dialogue::SecretEcho { .. } => answer == request,
         Dialogue::Ping => answer == PONG,
-        Dialogue::Deliveries { .. } => false,
         Dialogue::Http => answer.starts_with(STATUS) && has_date(&answer),
     };
     if right { Ok(Opened { stream, session, answer }) } else { Err(wrong(&answer)) }
 }
 
+impl Dialogue {
+    /// How much of an answer is the same each time: the status for HTTP, else all of it.
+    fn checked(self, answer: &[u8]) -> usize {
+        match self {
+            Dialogue::Http => STATUS.len(),
+            Dialogue::Echo { .. } | Dialogue::SecretEcho { .. } | Dialogue::Ping => answer.len(),
+        }
+    }
+}
+
 fn request(dialogue: Dialogue, number: usize) -> Vec<u8> {
     match dialogue {
         // Each connection says something of its own, so that mixing them up is noticed.
-        Dialogue::Echo { size }
-        | Dialogue::SecretEcho { size }
-        | Dialogue::Datagrams { size }
-        | Dialogue::Deliveries { size } => {
+        Dialogue::Echo { size } | Dialogue::SecretEcho { size } => {
             (0..size).map(|i| b'!' + ((i + number) % 90) as u8).collect()
         }
         Dialogue::Ping => PING.to_vec(),
@@ -202,6 +241,21 @@ struct State {
     latency: Histogram,
 }
 
+impl State {
+    fn new() -> Self {
+        State { buffer: vec![0; 256 * 1024], completed: 0, latency: Histogram::new() }
+    }
+
+    fn clear(&mut self) {
+        self.completed = 0;
+        self.latency.clear();
+    }
+
+    fn outcome(self, elapsed: Duration) -> Outcome {
+        Outcome { requests: self.completed, elapsed, latency: self.latency }
+    }
+}
+
 struct Client {
     stream: TcpStream,
     /// With TLS.
@@ -213,7 +267,7 @@ struct Client {
     offset: usize,
     unsent: usize,
     answer_len: usize,
-    /// What each answer begins with: the status for HTTP, else all of it.
+    /// What each answer begins with.
     expected: Vec<u8>,
     /// Bytes of the answer that is arriving.
     arrived: usize,
@@ -223,9 +277,14 @@ struct Client {
 }
 
 impl Client {
-    fn new(stream: TcpStream, request: Vec<u8>, answer: Vec<u8>, depth: usize) -> Self {
-        let whole = answer == request || answer == PONG;
-        let checked = if whole { answer.len() } else { STATUS.len() };
+    /// Of an answer, its beginning of `checked` bytes has to be right.
+    fn new(
+        stream: TcpStream,
+        request: Vec<u8>,
+        answer: &[u8],
+        checked: usize,
+        depth: usize,
+    ) -> Self {
         Client {
             stream,
             session: None,

@@ -22,7 +22,7 @@ mod trace;
 use std::io;
 use std::process::ExitCode;
 
-use load::Dialogue;
+use load::{Dialogue, Work};
 use serde_json::json;
 use settings::{Settings, Suite, USAGE};
 use throughput::Kind;
@@ -82,12 +82,12 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 ("tls", busy("echo over TLS, 64 bytes", servers::TLS, dialogue, settings)?)
             }
             Suite::Udp => {
-                let dialogue = Dialogue::Datagrams { size: 64 };
+                let work = Work::Datagrams { size: 64 };
                 let title = "echo of datagrams, 64 bytes";
                 let mut results = Vec::new();
                 // Few enough in flight for the buffer of the server's one socket.
                 for (sockets, depth) in [(64, 1), (8, 16)] {
-                    let load = Kind { dialogue, connections: sockets, depth };
+                    let load = Kind { work, connections: sockets, depth };
                     let result = throughput::measure(title, servers::UDP, load, settings)?;
                     result.print();
                     results.push(json!(result));
@@ -97,7 +97,8 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
             Suite::Redis => {
                 let mut results = Vec::new();
                 for depth in [1, 16, 64] {
-                    let load = Kind { dialogue: Dialogue::Ping, connections: 50, depth };
+                    let work = Work::Dialogue(Dialogue::Ping);
+                    let load = Kind { work, connections: 50, depth };
                     let title = "Redis, PING";
                     results.push(throughput::measure(title, servers::REDIS, load, settings)?);
                 }
@@ -105,8 +106,8 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                     .into_iter()
                     .flat_map(|size| [1, 10, 100, 1000].map(|subscribers| (size, subscribers)))
                 {
-                    let dialogue = Dialogue::Deliveries { size };
-                    let load = Kind { dialogue, connections: subscribers, depth: 64 };
+                    let work = Work::Deliveries { size };
+                    let load = Kind { work, connections: subscribers, depth: 64 };
                     let title = format!("Redis, deliveries of {size} bytes to subscribers");
                     results.push(throughput::measure(&title, servers::REDIS, load, settings)?);
                 }
@@ -157,7 +158,7 @@ fn busy(
 ) -> io::Result<serde_json::Value> {
     let mut results = Vec::new();
     for depth in [1, 16] {
-        let load = Kind { dialogue, connections: CONNECTIONS, depth };
+        let load = Kind { work: Work::Dialogue(dialogue), connections: CONNECTIONS, depth };
         let result = throughput::measure(title, contenders, load, settings)?;
         result.print();
         results.push(json!(result));

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::child::{Missing, Server};
 use crate::figures::{Good, best, median, ratios, spread};
-use crate::load::{Dialogue, Load, drive};
+use crate::load::{Load, Work, drive};
 use crate::report::{Table, progress, progress_done};
 use crate::servers::Contender;
 use crate::settings::Settings;
@@ -16,7 +16,7 @@ use crate::trace::{Tracer, per_request};
 /// What kind of load.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
-    pub(crate) dialogue: Dialogue,
+    pub(crate) work: Work,
     pub(crate) connections: usize,
     /// In flight on each connection.
     pub(crate) depth: usize,
@@ -56,7 +56,7 @@ struct Run {
 pub(crate) fn measure(
     title: &str,
     contenders: &[Contender],
-    Kind { dialogue, connections, depth }: Kind,
+    Kind { work, connections, depth }: Kind,
     settings: &Settings,
 ) -> io::Result<Throughput> {
     let taking_part = contenders.iter().enumerate().filter(|(i, c)| settings.wants(*i, c.name));
@@ -73,7 +73,7 @@ pub(crate) fn measure(
         port: 0,
         connections,
         depth,
-        dialogue,
+        work,
         warm_up: settings.warm_up,
         duration: settings.duration,
     };

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use super::{Load, Outcome, PATIENCE};
+use super::{Load, Outcome, PATIENCE, Window, silence};
 use crate::batch::{Batch, LONGEST};
 use crate::histogram::Histogram;
 use crate::sys::{Epoll, NO_EVENT};
@@ -48,14 +48,14 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the answers that are there.
-    fn answered(&mut self, batch: &mut Batch, outcome: &mut Outcome) -> io::Result<()> {
+    /// Takes the answers that are there, and says how many they were.
+    fn answered(&mut self, batch: &mut Batch, latency: &mut Histogram) -> io::Result<u64> {
         let count = match batch.receive(self.socket.as_raw_fd()) {
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) => return Err(error),
         };
-        let now = Instant::now();
+        let (now, mut completed) = (Instant::now(), 0);
         for place in 0..count {
             let answer = batch.datagram(place);
             let number = usize::from(answer.first().copied().unwrap_or(u8::MAX));
@@ -64,38 +64,38 @@ impl Client {
             }
             // One that was taken for lost may come twice.
             if let Some(sent_at) = self.sent_at.get_mut(number).and_then(Option::take) {
-                outcome.latency.record(now - sent_at);
-                outcome.requests += 1;
+                latency.record(now - sent_at);
+                completed += 1;
             }
         }
-        self.ask(batch, now)
+        self.ask(batch, now)?;
+        Ok(completed)
     }
 }
 
 /// As `load::drive`.
-pub(super) fn drive(load: &Load, size: usize, mut at_edge: impl FnMut()) -> io::Result<Outcome> {
+pub(super) fn drive(load: &Load, size: usize, at_edge: impl FnMut()) -> io::Result<Outcome> {
     assert!(size <= LONGEST && load.depth < usize::from(u8::MAX), "a size that fits a place");
     let epoll = Epoll::new()?;
     let mut batch = Batch::new(load.depth.max(1), false);
-    let start = Instant::now();
+    let mut window = Window::open(load, at_edge);
+    let mut heard = Instant::now();
     let mut clients = Vec::with_capacity(load.connections);
     for number in 0..load.connections {
         let mut client = Client::open(load, number, size)?;
         epoll.add(&client.socket, libc::EPOLLIN, number as u64)?;
-        client.ask(&mut batch, start)?;
+        client.ask(&mut batch, heard)?;
         clients.push(client);
     }
-    let mut outcome = Outcome { requests: 0, elapsed: start.elapsed(), latency: Histogram::new() };
+    let (mut completed, mut latency) = (0, Histogram::new());
     let mut events = [NO_EVENT; 256];
-    let mut measured_from = None;
-    let mut heard = start;
     loop {
         let ready = epoll.wait(&mut events, SILENCE_MS)?;
         let now = Instant::now();
         if !ready.is_empty() {
             heard = now;
         } else if now - heard > PATIENCE {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the server fell silent"));
+            return Err(silence());
         } else {
             for client in &mut clients {
                 client.sent_at.fill(None);
@@ -103,21 +103,14 @@ pub(super) fn drive(load: &Load, size: usize, mut at_edge: impl FnMut()) -> io::
             }
         }
         for event in ready {
-            clients[event.u64 as usize].answered(&mut batch, &mut outcome)?;
+            completed += clients[event.u64 as usize].answered(&mut batch, &mut latency)?;
         }
-        match measured_from {
-            None if now - start >= load.warm_up => {
-                outcome.requests = 0;
-                outcome.latency.clear();
-                at_edge();
-                measured_from = Some(Instant::now());
-            }
-            Some(from) if now - from >= load.duration => {
-                outcome.elapsed = from.elapsed();
-                at_edge();
-                return Ok(outcome);
-            }
-            _ => {}
+        let clear = || {
+            completed = 0;
+            latency.clear();
+        };
+        if let Some(elapsed) = window.look(clear) {
+            return Ok(Outcome { requests: completed, elapsed, latency });
         }
     }
 }
