@@ -233,6 +233,10 @@ impl OutputPool {
         output.queue.clear();
         output.queued = 0;
         output.tail.clear();
+        // What was sent from the front of the buffer, or was split off, is still a part of it: without
+        // this, a large one would count by the rest, and one that is nearly all rest would be kept.
+        // (It says no where there is nothing to reclaim; nobody shares it, since the queue is empty.)
+        let _ = output.tail.try_reclaim(output.tail.capacity() + 1);
         let capacity = output.tail.capacity();
         if self.buffers.len() < POOLED_BUFFERS
             && capacity <= POOLED_CAPACITY
@@ -251,6 +255,27 @@ mod tests {
 
     fn emptied(capacity: usize) -> Box<Output> {
         Box::new(Output { tail: BytesMut::with_capacity(capacity), ..Output::default() })
+    }
+
+    #[test]
+    fn a_buffer_counts_as_a_whole_whatever_was_sent_out_of_it() {
+        let mut sent_in_part = emptied(4 * POOLED_CAPACITY);
+        sent_in_part.tail.resize(4 * POOLED_CAPACITY, 7);
+        sent_in_part.advance(4 * POOLED_CAPACITY - 10);
+        sent_in_part.advance(10);
+        assert!(sent_in_part.tail.capacity() <= POOLED_CAPACITY, "or this tests nothing");
+        let mut pool = OutputPool::default();
+        pool.give_back(sent_in_part);
+        assert_eq!((pool.buffers.len(), pool.bytes), (0, 0));
+
+        let mut split = emptied(1000);
+        split.push_slice(&[7; 900]);
+        split.push_bytes(Bytes::from(vec![7; QUEUED_FROM]));
+        split.push_slice(&[7; 50]);
+        split.advance(900 + QUEUED_FROM + 50);
+        pool.give_back(split);
+        assert_eq!(pool.bytes, 1000);
+        assert_eq!(pool.lend().tail.capacity(), 1000);
     }
 
     #[test]
