@@ -26,7 +26,7 @@ use crate::endpoint::{Endpoint, Target};
 use crate::filter::Filter;
 use crate::handle::Shared;
 use crate::identity::{ConnectionId, Generations, ListenerId, Source};
-use crate::listener::Listener;
+use crate::listener::{Listener, options_at};
 use crate::local::Local;
 use crate::network::Network;
 use crate::options::{ConnectionOptions, ListenOptions, ReactorOptions};
@@ -392,12 +392,10 @@ impl Core {
         if self.shutdown.is_stopping() {
             return Err(Error::Stopped);
         }
-        let options = self.options_for(&endpoint, options)?;
+        let options = options_at(&endpoint, options)?;
         let slot = self.listeners.vacant_key() as u32;
         let source = Source::Listener(slot);
         let bound = match endpoint.target() {
-            #[cfg(not(feature = "_tls"))]
-            _ if endpoint.tls().is_some() => Err(no_tls()),
             Target::Systemd(which) => self.network.listen_passed(which, &options, source),
             Target::Address(address) => self.network.listen(address, &options, source),
             Target::Name { host, port } => {
@@ -416,22 +414,6 @@ impl Core {
         let id = ListenerId { slot, generation: self.generations.next() };
         self.listeners.insert(Listener::new(id, socket, factory, options));
         Ok(id)
-    }
-
-    /// What a listener at this endpoint begins with; reads the files of `tls://`.
-    pub(crate) fn options_for(
-        &self,
-        endpoint: &Endpoint,
-        options: ListenOptions,
-    ) -> Result<ListenOptions, Error> {
-        endpoint.check_stream()?;
-        let options = endpoint.listen_options(options);
-        #[cfg(feature = "_tls")]
-        let options = match endpoint.tls() {
-            Some(files) if options.tls.is_none() => options.tls(files.server()?),
-            _ => options,
-        };
-        Ok(options)
     }
 
     pub(crate) fn listener(&mut self, id: ListenerId) -> Option<&mut Listener> {

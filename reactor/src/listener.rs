@@ -13,7 +13,7 @@ use log::{error, info, warn};
 
 use crate::address::Address;
 use crate::core::{Alarm, Birth, Core};
-use crate::endpoint::IntoEndpoint;
+use crate::endpoint::{Endpoint, IntoEndpoint};
 use crate::identity::ListenerId;
 use crate::options::{ConnectionOptions, ListenOptions};
 use crate::policy::Policy;
@@ -217,8 +217,8 @@ impl Reactor {
     /// belongs to the socket itself (where it listens, the backlog, the mode) stays.
     ///
     /// # Errors
-    /// [`Error::Gone`] when it does not listen any more; those of `endpoint`'s files, if it is
-    /// `tls://`. Then nothing has changed.
+    /// [`Error::Gone`] when it does not listen any more; for `tls://` those of its files, and
+    /// [`Error::Listen`] in a program that was built without TLS. Then nothing has changed.
     pub fn change_listener(
         &mut self,
         listener: ListenerId,
@@ -226,7 +226,7 @@ impl Reactor {
         endpoint: impl IntoEndpoint,
         factory: impl Factory,
     ) -> Result<(), Error> {
-        let options = self.core_mut().options_for(&endpoint.into_endpoint()?, options)?;
+        let options = options_at(&endpoint.into_endpoint()?, options)?;
         let core = self.core_mut();
         let found = core.listener(listener).ok_or(Error::Gone)?;
         found.connection = Rc::new(options.connection);
@@ -243,6 +243,26 @@ impl Reactor {
             core.accept_later(listener); // the policy that would tell is not its own any more
         }
         Ok(())
+    }
+}
+
+/// What a listener at `endpoint` begins with: what that says itself goes before `options`, and the
+/// certificates of `tls://` are read. Every way to listen goes through here, so none of them goes on
+/// in plaintext where there is no TLS.
+pub(crate) fn options_at(
+    endpoint: &Endpoint,
+    options: ListenOptions,
+) -> Result<ListenOptions, Error> {
+    endpoint.check_stream()?;
+    let options = endpoint.listen_options(options);
+    match endpoint.tls() {
+        None => Ok(options),
+        #[cfg(feature = "_tls")]
+        Some(_) if options.tls.is_some() => Ok(options),
+        #[cfg(feature = "_tls")]
+        Some(files) => Ok(options.tls(files.server()?)),
+        #[cfg(not(feature = "_tls"))]
+        Some(_) => Err(Error::Listen { endpoint: endpoint.clone(), source: crate::core::no_tls() }),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::endpoint::{Endpoint, Target};
 use crate::identity::Source;
 use crate::inherited;
-use crate::listener::Listener;
+use crate::listener::{Listener, options_at};
 use crate::network::Network;
 use crate::options::ListenOptions;
 use crate::protocol::AnyFactory;
@@ -63,7 +63,7 @@ struct One {
 impl SharedListener {
     /// Listens at `endpoint`, so that reactors can join.
     pub(crate) fn bind(endpoint: Endpoint, options: ListenOptions) -> Result<Self, Error> {
-        let options = read_options(&endpoint, options)?;
+        let options = options_at(&endpoint, options)?; // certificates are read once, for all
         let bound = match endpoint.target() {
             Target::Address(Address::Tcp(address) | Address::Udp(address)) => {
                 bind_tcp(*address, &options)
@@ -96,7 +96,7 @@ impl SharedListener {
         address: Address,
         options: ListenOptions,
     ) -> Result<Self, Error> {
-        let options = read_options(&endpoint, options)?;
+        let options = options_at(&endpoint, options)?;
         Ok(Self::new(endpoint, address, options, Held::Simulated))
     }
 
@@ -159,23 +159,6 @@ impl One {
             Listening::Unix { path: self.path.clone(), listener }
         })
     }
-}
-
-/// With what the address says itself, and its certificates read once, for all.
-fn read_options(endpoint: &Endpoint, options: ListenOptions) -> Result<ListenOptions, Error> {
-    endpoint.check_stream()?;
-    let options = endpoint.listen_options(options);
-    #[cfg(feature = "_tls")]
-    if let Some(files) = endpoint.tls()
-        && options.tls.is_none()
-    {
-        return Ok(options.tls(files.server()?));
-    }
-    #[cfg(not(feature = "_tls"))]
-    if endpoint.tls().is_some() {
-        return Err(Error::Listen { endpoint: endpoint.clone(), source: crate::core::no_tls() });
-    }
-    Ok(options)
 }
 
 fn bind_tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<(Address, Held)> {

@@ -6,7 +6,9 @@ mod common;
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
-use ropewalk_reactor::{Address, Endpoint, Error, Passed, Reactor, Simulation, Target};
+use ropewalk_reactor::{
+    Address, Endpoint, Error, ListenOptions, Passed, Reactor, Simulation, Target,
+};
 
 use common::Probe;
 
@@ -165,6 +167,13 @@ fn what_cannot_be_listened_on_is_an_error_that_says_why() {
         true => "a server needs a certificate: tls://host:port?cert=FILE&key=FILE",
         false => "tls://127.0.0.1:0: this program was built without TLS",
     };
+    assert!(why.to_string().ends_with(expected), "{why}");
+    // Nor does a listener that is there go on in plaintext.
+    let listener = reactor.listen("127.0.0.1:0", |_| Probe::default()).expect("a free port");
+    let options = ListenOptions::default();
+    let changed =
+        reactor.change_listener(listener, options, "tls://127.0.0.1:0", |_| Probe::default());
+    let why = changed.expect_err("no files");
     assert!(why.to_string().ends_with(expected), "{why}");
 }
 
