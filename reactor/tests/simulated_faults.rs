@@ -604,6 +604,29 @@ fn faults_come_as_the_seed_says_all_of_them_and_are_over_in_the_end() {
 }
 
 #[test]
+fn what_was_begun_ends_also_when_other_faults_are_played_in_its_place() {
+    let mut was_cut = false;
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(seed);
+        simulation.record();
+        simulation.host("one", |_| Ok(()));
+        simulation.host("other", |_| Ok(()));
+        let lines = |simulation: &Simulation, what: &str| {
+            let lines = simulation.trace().lines();
+            lines.iter().filter(|line| line.contains(what)).count()
+        };
+        simulation.play(Faults::none().every(Fault::Partition, 5 * SECOND));
+        simulation.run_for(20 * SECOND);
+        was_cut |= lines(&simulation, " is cut") > lines(&simulation, " is mended");
+        simulation.play(Faults::none());
+        simulation.run_for(60 * SECOND);
+        let (cut, mended) = (lines(&simulation, " is cut"), lines(&simulation, " is mended"));
+        assert_eq!(cut, mended, "seed {seed}: {}", simulation.trace());
+    }
+    assert!(was_cut, "or this tests nothing");
+}
+
+#[test]
 fn one_more_kind_of_fault_leaves_the_others_as_they_were() {
     let partitions = |faults: Faults| {
         let mut simulation = Simulation::new(5);

@@ -211,8 +211,15 @@ fn pause(chance: &mut Seeded, mean: Duration) -> Nanos {
 impl Simulation {
     /// Lets the seed play `faults` from now on: which come when, whom they strike and how long they
     /// last is drawn from it, and replays. A [record](Self::record) tells of each.
+    ///
+    /// They take the place of those that were played before; what such a one has begun ends when it
+    /// would have ended anyway.
     pub fn play(&mut self, faults: Faults) {
-        self.player = Some(Player::new(self.seed(), self.clock.get(), faults));
+        let mut player = Player::new(self.seed(), self.clock.get(), faults);
+        if let Some(former) = self.player.take() {
+            (player.reliefs, player.count) = (former.reliefs, former.count);
+        }
+        self.player = Some(player);
     }
 
     /// Begins and ends what is due.
