@@ -303,6 +303,24 @@ fn connecting_to_a_machine_that_is_down_gets_no_answer_and_goes_through_when_it_
 }
 
 #[test]
+fn whoever_takes_over_the_address_of_one_that_is_down_is_found_there() {
+    let mut simulation = Simulation::calm();
+    simulation.reactor().listen("10.0.0.1:7", |_| Echo).expect("free");
+    let other = simulation.add_reactor();
+    simulation.crash(0);
+    let mut lost = simulation.dial("10.0.0.1:7").expect("a good address");
+    simulation.run_for(SECOND);
+    assert!(!lost.is_ended(), "nobody answers");
+    simulation.reactor_at(other).listen("10.0.0.1:7", |_| Echo).expect("nobody has it");
+    let mut peer = simulation.dial("10.0.0.1:7").expect("a good address");
+    for peer in [&mut lost, &mut peer] {
+        peer.write(b"hello");
+        simulation.run_for(10 * SECOND);
+        assert_eq!(peer.read(), "hello");
+    }
+}
+
+#[test]
 fn a_peer_can_vanish_without_a_word() {
     let (mut simulation, mut peer) = common::served(None, Probe::new(&Record::new()));
     peer.vanish();
@@ -472,6 +490,15 @@ fn without_descriptors_everything_that_needs_one_fails_as_the_kernel_says() {
     simulation.run_for(SECOND);
     assert!(peer.is_ended(), "turned away");
     simulation.reactor_at("poor").stop_listening(listener);
+    // What fails for another reason gives back what it had taken.
+    let foreign = ConnectOptions::default().bind(Some("10.0.0.9:0".parse().expect("an address")));
+    let reactor = simulation.reactor_at("poor");
+    reactor.connect_with(foreign, "10.0.0.1:7", |_| Echo).then(|_, result| {
+        let error = result.expect_err("that address is another's");
+        let Error::Connect { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
+    });
+    simulation.run_for(SECOND);
     simulation.reactor_at("poor").listen("unix:/run/echo", |_| Echo).expect("there is one again");
 }
 

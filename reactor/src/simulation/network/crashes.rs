@@ -105,10 +105,11 @@ impl Net {
         if matches!(to, Address::Unix(_)) {
             return true;
         }
-        if self.places.iter().any(|place| !place.up && place.dead.contains(to)) {
-            return false;
-        }
-        let Some(port) = self.port_at(caller, to) else { return true }; // refused
+        // First who is there now: somebody may have taken over the address of one that is down.
+        let Some(port) = self.port_at(caller, to) else {
+            // Refused, unless nobody is left to do that.
+            return !self.places.iter().any(|place| !place.up && place.dead.contains(to));
+        };
         self.carries_between(caller, port) && self.carries_between(port, caller)
     }
 

@@ -112,7 +112,10 @@ impl Port {
             _ => {
                 let mut local = SocketAddr::new(net.source_address(self.number, address), 0);
                 if let Some(bind) = bind {
-                    net.may_bind(self.number, &bind.into())?;
+                    if let Err(foreign) = net.may_bind(self.number, &bind.into()) {
+                        net.give_descriptor_back(self.number);
+                        return Err(foreign);
+                    }
                     local = bind;
                 }
                 if local.port() == 0 {
