@@ -26,6 +26,7 @@ use crate::identity::Source;
 use crate::network::Readiness;
 use crate::random::Seeded;
 
+mod arrivals;
 mod crashes;
 mod lost;
 mod port;
@@ -33,6 +34,7 @@ mod requests;
 mod sharing;
 mod streams;
 
+pub(super) use arrivals::mark_edge;
 use lost::Retry;
 pub(crate) use port::{Listening, Port, Stream};
 
@@ -283,69 +285,6 @@ impl Net {
         }
     }
 
-    /// Data reaches its end.
-    fn data_arrives(&mut self, to: usize, bytes: &[u8]) {
-        let Some(end) = self.ends.get_mut(&to) else { return };
-        end.under_way -= bytes.len();
-        if end.is_dead() {
-            // As TCP answers data for a socket that is gone.
-            if let Some(other) = end.other {
-                self.reset_now(other);
-            }
-        } else if end.failure.is_none() {
-            end.arrived.extend_from_slice(bytes);
-            self.edge(to, |edge| edge.readable = true);
-        }
-    }
-
-    fn fin_arrives(&mut self, to: usize) {
-        let Some(end) = self.ends.get_mut(&to) else { return };
-        end.fin_arrived = true;
-        let (knows_nothing, other) = (end.vanished.is_some() || end.reset_lost, end.other);
-        if knows_nothing && let Some(other) = other {
-            return self.reset_now(other); // a FIN for a socket that is gone, likewise
-        }
-        self.edge(to, |edge| {
-            edge.readable = true;
-            edge.read_closed = true;
-        });
-    }
-
-    /// Tells an edge to the reactor that the end belongs to.
-    fn edge(&mut self, end: usize, mark: impl FnOnce(&mut Readiness)) {
-        let Some(found) = self.ends.get(&end).filter(|end| !end.closed) else { return };
-        let Some(source) = found.source else { return };
-        mark_edge(&mut self.edges[found.port], source, mark);
-    }
-
-    /// Everything that is true of a socket becomes an edge when it is registered, as epoll does.
-    fn edge_of_state(&mut self, index: usize) {
-        let Some(end) = self.ends.get(&index) else { return };
-        let readable = !end.arrived.is_empty() || end.fin_arrived || end.failure.is_some();
-        let (read_closed, failed, writable) =
-            (end.fin_arrived, end.failure.is_some(), end.connected);
-        self.edge(index, |edge| {
-            edge.readable |= readable;
-            edge.writable |= writable;
-            edge.read_closed |= read_closed;
-            edge.failed |= failed;
-        });
-    }
-
-    /// The reset is there: what had arrived and was not received is gone, as on most systems.
-    fn reset_now(&mut self, index: usize) {
-        let Some(end) = self.ends.get_mut(&index).filter(|end| !end.closed) else { return };
-        end.failure = Some(io::ErrorKind::ConnectionReset);
-        end.arrived.clear();
-        self.say_of(index, "is reset");
-        self.edge(index, |edge| {
-            edge.readable = true;
-            edge.writable = true;
-            edge.read_closed = true;
-            edge.failed = true;
-        });
-    }
-
     /// Two ends that are connected, the second of which no reactor has.
     pub(crate) fn pair(&mut self, port: usize) -> io::Result<(usize, usize)> {
         self.take_descriptor(port)?;
@@ -359,11 +298,6 @@ impl Net {
         });
         self.end(ours).other = Some(theirs);
         Ok((ours, theirs))
-    }
-
-    /// Tells a reactor that something has happened to `source`.
-    pub(crate) fn tell(&mut self, port: usize, source: Source) {
-        mark_edge(&mut self.edges[port], source, |edge| edge.readable = true);
     }
 
     fn insert(&mut self, end: End) -> usize {
@@ -394,20 +328,6 @@ impl Net {
         self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_FREE_PORT);
         self.next_port
     }
-}
-
-pub(super) fn mark_edge(
-    edges: &mut BTreeMap<Source, Readiness>,
-    source: Source,
-    mark: impl FnOnce(&mut Readiness),
-) {
-    mark(edges.entry(source).or_insert(Readiness {
-        source,
-        readable: false,
-        writable: false,
-        read_closed: false,
-        failed: false,
-    }));
 }
 
 impl End {
