@@ -172,8 +172,8 @@ impl Simulation {
         let number = u16::try_from(index + 1).expect("a simulation has fewer hosts than that");
         let [high, low] = number.to_be_bytes();
         let address = IpAddr::V4(Ipv4Addr::new(172, 16, high, low));
-        // Its chances come from its place and not from a common stream: another host more changes
-        // nothing for those that are there.
+        // Its chances come from its place and not from a common stream: another host more leaves
+        // the random numbers of those that are there as they were.
         let own = (index as u64 + 1).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
         let host = self.add_machine(options, self.seed() ^ own);
         {
