@@ -96,7 +96,9 @@ impl<F: Future> Children<F> {
         for _ in 0..share {
             let Some(index) = self.woken.lock().ready.pop_front() else { break };
             let wakes = &self.wakes[index];
-            wakes.queued.store(false, Ordering::Release);
+            // A swap, and not a store: whoever wakes it and finds it queued leaves it at that, so what
+            // he wrote before must be seen by the poll below.
+            wakes.queued.swap(false, Ordering::AcqRel);
             let waker = Waker::from(wakes.clone());
             let Some(future) = &mut self.futures[index] else { continue };
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {

@@ -109,7 +109,9 @@ impl Tasks {
     fn poll(&mut self, id: TaskId) {
         let Some(task) = self.get_mut(id) else { return };
         let Some(mut future) = task.future.take() else { return };
-        task.wake.queued.store(false, Ordering::Release);
+        // A swap, and not a store: whoever wakes it and finds it queued leaves it at that, so what he
+        // wrote before must be seen by the poll below.
+        task.wake.queued.swap(false, Ordering::AcqRel);
         let waker = Waker::from(task.wake.clone());
         // A panic of the user's future was caught further in: its promise has heard of it.
         let pending = future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
