@@ -17,7 +17,6 @@ use crate::endpoint::{Endpoint, IntoEndpoint};
 use crate::identity::ListenerId;
 use crate::options::{ConnectionOptions, ListenOptions};
 use crate::policy::Policy;
-use crate::policy::seats::Entrance;
 use crate::protocol::AnyFactory;
 use crate::socket::Listening;
 use crate::{Error, Factory, LOG, Reactor};
@@ -144,10 +143,7 @@ impl Core {
         let Some(listener) = self.listener(id) else { return };
         listener.in_accepting = false;
         for _ in 0..ACCEPTS_A_TURN {
-            let entrance = self.entrance(id);
-            if matches!(entrance, Entrance::Closed) {
-                return;
-            }
+            let Some(entrance) = self.entrance(id) else { return };
             let Some(listener) = self.listeners.get_mut(id.slot as usize) else { return };
             let failure = match listener.socket.accept() {
                 Ok((stream, peer)) => {
@@ -155,13 +151,12 @@ impl Core {
                         listener.keep_reserve(); // it may have been lost to somebody else
                         info!(target: LOG, "accepting again on {}", here(listener));
                     }
-                    match entrance {
-                        Entrance::Open(seat) => {
+                    match entrance.seat() {
+                        Ok(seat) => {
                             let listener = id;
                             self.births.push_back(Birth::Accepted { listener, stream, peer, seat });
                         }
-                        Entrance::Refused(full) => self.refused(id, &peer, full),
-                        Entrance::Closed => {}
+                        Err(full) => self.refused(id, &peer, full),
                     }
                     continue;
                 }

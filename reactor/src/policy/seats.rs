@@ -150,40 +150,43 @@ impl Policy {
     }
 }
 
-/// What a listener may do about the next caller.
+/// How the next caller of a listener comes in, if there is one.
 pub(crate) enum Entrance {
-    /// Accept it; with a policy, it has this seat.
-    Open(Option<Seat>),
-    /// Accept it and close it, for this reason.
-    Refused(Full),
-    /// Leave it where it is.
-    Closed,
+    /// Without a policy: as he is.
+    Free,
+    /// To this seat. He would have to wait for one where he is, so it was looked for first.
+    Kept(Seat),
+    /// To a seat of this policy, or out again. It is looked for when he is there: until then it
+    /// would be taken from the callers of other listeners.
+    Asking(Policy),
+}
+
+impl Entrance {
+    /// The seat of a caller who is there now, or why he has none.
+    pub(crate) fn seat(self) -> Result<Option<Seat>, Full> {
+        match self {
+            Self::Free => Ok(None),
+            Self::Kept(seat) => Ok(Some(seat)),
+            Self::Asking(policy) => policy.seat().map(Some),
+        }
+    }
 }
 
 impl Core {
-    /// Looks for a seat before somebody is accepted: nobody is to be asked in for whom there is none.
-    pub(crate) fn entrance(&mut self, id: ListenerId) -> Entrance {
+    /// How somebody may be accepted; `None` leaves him where he is.
+    pub(crate) fn entrance(&mut self, id: ListenerId) -> Option<Entrance> {
         let listener = self.listeners.get_mut(id.slot as usize);
-        let Some(listener) = listener.filter(|listener| listener.id == id) else {
-            return Entrance::Closed;
-        };
-        let Some(policy) = &listener.policy else { return Entrance::Open(None) };
+        let listener = listener.filter(|listener| listener.id == id)?;
+        let Some(policy) = &listener.policy else { return Some(Entrance::Free) };
         if policy.limits().when_full == WhenFull::Refuse {
-            return match policy.seat() {
-                Ok(seat) => Entrance::Open(Some(seat)),
-                Err(full) => Entrance::Refused(full),
-            };
+            return Some(Entrance::Asking(policy.clone()));
         }
         if listener.waits_for_seat {
-            return Entrance::Closed;
+            return None;
         }
-        match policy.seat_or_wait(Handle::new(&self.shared), id) {
-            Some(seat) => Entrance::Open(Some(seat)),
-            None => {
-                listener.waits_for_seat = true;
-                Entrance::Closed
-            }
-        }
+        let seat = policy.seat_or_wait(Handle::new(&self.shared), id);
+        listener.waits_for_seat = seat.is_none();
+        seat.map(Entrance::Kept)
     }
 
     /// Somebody is not let in: counted each time, told the first time.
@@ -265,6 +268,34 @@ mod tests {
             let (ipv4, ipv6) = prefixes;
             let (one, other) = (peer(one, ipv4, ipv6), peer(other, ipv4, ipv6));
             assert_eq!(one == other, same, "{one:?}, {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_may_refuse_takes_no_seat_before_somebody_calls() {
+        let mut simulation = crate::Simulation::calm();
+        let policy = Policy::new().max_connections(1);
+        let options = crate::ListenOptions::default().policy(policy.clone());
+        let reactor = simulation.reactor();
+        let nobody = |_: Address| None::<Nobody>;
+        let listener = reactor.listen_with(options, "10.0.0.1:7", nobody).expect("free");
+        let looking = reactor.core_mut().entrance(listener).expect("it may accept");
+        // Somebody else's caller comes meanwhile.
+        let other = policy.seat().expect("nobody has it");
+        assert_eq!(looking.seat().err(), Some(Full::All(1)));
+        drop(other);
+        assert_eq!(policy.counts().connections, 0);
+    }
+
+    struct Nobody;
+
+    impl crate::Protocol for Nobody {
+        fn data_received(
+            &mut self,
+            _: &mut crate::Transport<'_>,
+            _: &mut bytes::BytesMut,
+        ) -> crate::Result {
+            Ok(())
         }
     }
 
