@@ -3,6 +3,7 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future as _, poll_fn};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -629,6 +630,46 @@ fn others_write_through_a_writer_and_it_keeps_nothing_open() {
     assert!(peer.is_ended());
     assert_eq!(writer.write(b"nobody"), Written::Gone);
     assert!(writer.reason().is_some());
+}
+
+#[test]
+fn a_write_wakes_nobody_who_does_not_wait_for_room() {
+    let (factory, seen) = telling(|mut stream: AsyncStream, seen: Seen<AsyncWriter>| async move {
+        seen.borrow_mut().push(stream.writer());
+        stream.read().await?;
+        Ok(())
+    });
+    let (mut simulation, mut peer) = served(None, factory);
+    simulation.settle();
+    let writer = seen.borrow()[0].clone();
+    let polls = Rc::new(Cell::new(0));
+    let (counted, mut lost) = (polls.clone(), Box::pin(writer.lost()));
+    let waiting = poll_fn(move |context| {
+        counted.set(counted.get() + 1);
+        lost.as_mut().poll(context)
+    });
+    simulation.reactor().spawn(waiting).forget();
+    for _ in 0..50 {
+        writer.write(b"x");
+        simulation.settle();
+    }
+    assert_eq!(polls.get(), 1, "it only waits for the loss");
+    assert_eq!(peer.read().len(), 50);
+    // Whoever waits for room, since more than the mark is queued in a turn, is woken.
+    let drained = Rc::new(Cell::new(false));
+    let done = drained.clone();
+    let full = writer.clone();
+    let waiting = async move {
+        full.write(vec![7; 100_000]);
+        full.drain().await.expect("it is open");
+        done.set(true);
+    };
+    simulation.reactor().spawn(waiting).forget();
+    simulation.settle();
+    assert!(drained.get());
+    peer.reset();
+    simulation.settle();
+    assert!(polls.get() > 1, "now it is lost");
 }
 
 #[test]

@@ -31,11 +31,16 @@ impl Reactor {
             return;
         }
         for shared in self.core.local.take_asking() {
-            let (id, requests) = shared.change(|state| (state.id, state.take_requests()));
+            let (id, held_up, requests) = shared.change(|state| {
+                (state.id, state.is_queue_full(), state.take_requests()) // in this order
+            });
             // One that was dropped before its connection was made has no protocol to be made with.
             let Some(id) = id else { continue };
             for request in requests {
                 self.core.serve(id, &shared, request);
+            }
+            if held_up && !shared.borrow().is_above() {
+                shared.wake_waiters(); // the queue is empty again, and nothing else will tell
             }
         }
     }
@@ -61,9 +66,8 @@ impl Core {
             Request::Ended(result) => return self.function_ended(id, shared, result),
         };
         // What the flush does not take is told by `resume_producing`, which is owed from now on.
-        match written {
-            Written::AboveHighWater => shared.set_above(true),
-            Written::Taken | Written::Gone => shared.wake_waiters(),
+        if written == Written::AboveHighWater {
+            shared.set_above(true);
         }
     }
 

@@ -95,11 +95,20 @@ impl State {
     pub(crate) fn writability(&self) -> Written {
         if self.closing || self.lost.is_some() {
             Written::Gone
-        } else if self.above || self.queued > self.high_water_mark {
+        } else if self.above || self.is_queue_full() {
             Written::AboveHighWater
         } else {
             Written::Taken
         }
+    }
+
+    /// Whether writes that are still queued here hold up whoever waits for room.
+    pub(crate) fn is_queue_full(&self) -> bool {
+        self.queued > self.high_water_mark
+    }
+
+    pub(crate) fn is_above(&self) -> bool {
+        self.above
     }
 
     pub(crate) fn is_closing(&self) -> bool {
