@@ -43,6 +43,9 @@ impl Reactor {
             let before = output.len();
             let most = match &mut connection.policed {
                 None => usize::MAX,
+                // What has trickled in since would go out in as many calls: the timer tells when
+                // there is enough for one.
+                Some(_) if connection.writing_rationed => 0,
                 Some(policed) => policed.may(Direction::Out, before, id, &mut means!(core)),
             };
             connection.writing_rationed = most == 0;

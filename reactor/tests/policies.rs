@@ -17,7 +17,7 @@ use common::{
 use ropewalk_reactor::simulation::Peer;
 use ropewalk_reactor::{
     Address, ConnectOptions, ConnectionOptions, Factory, ListenOptions, Policy, Rate, Reactor,
-    Reason, Simulation, TrafficLog, WhenFull,
+    Reason, Simulation, TrafficLog, Transport, WhenFull,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -321,6 +321,32 @@ fn waiting_for_a_rate_takes_a_hundred_turns_a_second_and_not_one_more() {
     peer.write(&vec![7; 1 << 20]);
     simulation.run_until(|_| record.story().data.len() == 1 << 20);
     assert!(record.deliveries() <= 102, "{} deliveries", record.deliveries());
+}
+
+#[test]
+fn what_is_written_in_trickles_waits_for_its_ration_as_well() {
+    fn trickle(transport: &mut Transport<'_>) {
+        transport.write(b"more!");
+        transport.call_later(Duration::from_millis(1), |_: &mut Probe, transport| {
+            trickle(transport);
+        });
+    }
+    let limit = Rate::per_second(1000).burst(10);
+    for policy in [Policy::new().rate_out(limit), Policy::new().total_rate_out(limit)] {
+        let mut simulation = Simulation::calm();
+        let probe = Probe::default().on_made(|transport| {
+            trickle(transport);
+            Ok(())
+        });
+        listen(&mut simulation, &policy, once(probe));
+        let (record, other) = (Record::new(), simulation.add_reactor());
+        let client = once(Probe::new(&record));
+        simulation.reactor_at(other).connect(SERVER, client).forget();
+        simulation.run_for(2 * SECOND);
+        let (came, calls) = (record.story().data.len(), record.deliveries());
+        assert!(came > 1800, "{came} bytes: {policy:?}");
+        assert!(calls < 300, "{came} bytes in {calls} calls: {policy:?}");
+    }
 }
 
 #[test]
