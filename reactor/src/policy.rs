@@ -173,8 +173,9 @@ impl Policy {
 
     /// Closes a connection on which nothing was received for so long, whatever was sent, in order,
     /// with [`Reason::ReadTimeout`](crate::Reason::ReadTimeout). Time in which it was not read does
-    /// not count, as for [`idle_timeout`](Self::idle_timeout); neither does that after the peer's
-    /// end of input.
+    /// not count, as for [`idle_timeout`](Self::idle_timeout), nor if that is since too much waits to be
+    /// sent ([`stop_reading_mark`](crate::ConnectionOptions::stop_reading_mark)); neither does that
+    /// after the peer's end of input.
     #[must_use]
     pub fn read_timeout(self, limit: Duration) -> Self {
         self.with(|limits| limits.read_timeout = Some(limit))

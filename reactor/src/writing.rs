@@ -103,6 +103,7 @@ impl Reactor {
         } else if connection.throttled && below {
             connection.throttled = false;
             self.core.mark_ready(id);
+            self.core.silence_ended(id);
         }
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         if above && !connection.producer_paused {

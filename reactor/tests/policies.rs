@@ -146,6 +146,38 @@ fn a_pause_of_ones_own_is_no_silence_of_the_peer() {
 }
 
 #[test]
+fn a_peer_is_not_silent_while_its_replies_keep_it_from_being_read() {
+    for (policy, closes) in [
+        (Policy::new().read_timeout(10 * SECOND), false),
+        (Policy::new().idle_timeout(10 * SECOND), true),
+    ] {
+        let mut simulation = Simulation::calm();
+        simulation.capacity(500);
+        let record = Record::new();
+        let probe = Probe::new(&record).on_data(|transport, data| {
+            transport.write(&data.repeat(20));
+            data.clear();
+            Ok(())
+        });
+        let marks = ConnectionOptions::default().high_water_mark(1000).stop_reading_mark(3000);
+        let options = ListenOptions::default().connection(marks).policy(policy);
+        simulation.reactor().listen_with(options, SERVER, once(probe)).expect("a free address");
+        let mut peer = dial(&mut simulation);
+        peer.stop_reading();
+        peer.write(&pattern(0, 500));
+        simulation.run_for(65 * SECOND);
+        assert_eq!(record.is_lost(), closes, "nothing moves, and that is the peer's doing");
+        if !closes {
+            peer.resume_reading();
+            simulation.run_for(9 * SECOND);
+            assert!(!record.is_lost(), "it is read for nine seconds");
+            simulation.run_for(4 * SECOND);
+            assert!(matches!(record.reason(), Reason::ReadTimeout(_)));
+        }
+    }
+}
+
+#[test]
 fn a_peer_that_takes_nothing_is_aborted_and_a_slow_one_is_not() {
     let policy = Policy::new().write_timeout(10 * SECOND);
     let mut simulation = Simulation::calm();

@@ -41,7 +41,9 @@ impl Connection {
             due = earlier(due, Some((after(since, limit), Reason::IdleTimeout(limit))));
         }
         if let Some(limit) = limits.read_timeout.filter(|_| !self.read_ended) {
-            let since = if held_up { now } else { policed.last_in };
+            // (Not so for the idle timeout: a peer that takes no replies is idle by its own doing. But
+            // nobody can tell whether one that is not read is silent.)
+            let since = if held_up || self.throttled { now } else { policed.last_in };
             due = earlier(due, Some((after(since, limit), Reason::ReadTimeout(limit))));
         }
         if let Some(limit) = limits.write_timeout {
@@ -111,7 +113,7 @@ impl Core {
         }
     }
 
-    /// Reading goes on after a pause: the peer is not to blame for the silence before it.
+    /// Reading goes on after a wait: the peer is not to blame for the silence before it.
     pub(crate) fn silence_ended(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id)
             && let Some(policed) = &mut connection.policed
