@@ -68,9 +68,10 @@ impl Outbox {
         self.cost -= item.length.max(LEAST_COST);
         self.bytes.advance(item.length);
         if self.items.is_empty() {
-            match self.bytes.capacity() <= KEPT_CAPACITY {
-                true => self.bytes.clear(),
-                false => *self = Self::default(),
+            // What was taken out of its front is a part of it all the same.
+            let _ = self.bytes.try_reclaim(self.bytes.capacity() + 1);
+            if self.bytes.capacity() > KEPT_CAPACITY {
+                *self = Self::default();
             }
         }
         item.to
@@ -80,6 +81,18 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_emptied_outbox_keeps_no_large_buffer_however_it_was_emptied() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            assert!(outbox.push(&[7; 1400], None, usize::MAX));
+        }
+        for _ in 0..100 {
+            outbox.pop();
+        }
+        assert!(!outbox.bytes.try_reclaim(KEPT_CAPACITY + 1), "all of it is there again");
+    }
 
     #[test]
     fn datagrams_keep_their_order_and_their_bounds_and_small_ones_cost_too() {
