@@ -418,6 +418,26 @@ fn what_was_sent_before_the_close_goes_out_and_the_port_is_free_again() {
 }
 
 #[test]
+fn all_that_was_sent_before_the_close_goes_out_however_many_they_are() {
+    let mut simulation = Simulation::calm();
+    let mut peer = simulation.open_datagram("10.0.0.2:53").expect("a free address");
+    let id = simulation.reactor().listen_datagram("10.0.0.1:53", Probe::default());
+    let id = id.expect("a free address");
+    simulation.settle();
+    let mut socket = simulation.reactor().datagram(id).expect("it is open");
+    for _ in 0..1000 {
+        assert_eq!(socket.send_to(b"last words", &udp("10.0.0.2:53")), Posted::Taken);
+    }
+    socket.close();
+    simulation.settle();
+    let mut count = 0;
+    while peer.receive().is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 1000);
+}
+
+#[test]
 fn a_queue_that_is_full_drops_counts_and_tells_when_there_is_room() {
     let mut reactor = Reactor::new().expect("a poller");
     let folder = std::env::temp_dir().join(format!("ropewalk-queue-{}", std::process::id()));

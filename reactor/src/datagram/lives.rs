@@ -43,7 +43,7 @@ impl Reactor {
 
     /// Sends what waits, as far as that goes, closes the socket, and tells the protocol.
     fn bury_datagram(&mut self, id: DatagramId) {
-        self.flush_port(id);
+        self.flush_port(id, usize::MAX); // there is no other turn for it
         if self.core.ports.get(id).is_none() {
             return;
         }

@@ -119,13 +119,13 @@ impl Reactor {
         for id in std::mem::take(&mut self.core.ports.dirty) {
             if let Some(port) = self.core.ports.get_mut(id) {
                 port.in_dirty = false;
-                self.flush_port(id);
+                self.flush_port(id, BATCHES_A_TURN * BATCH);
             }
         }
     }
 
-    pub(super) fn flush_port(&mut self, id: DatagramId) {
-        let mut budget = BATCHES_A_TURN * BATCH;
+    /// Sends at most `budget` datagrams of what was posted.
+    pub(super) fn flush_port(&mut self, id: DatagramId, mut budget: usize) {
         while budget > 0 {
             let Some(port) = self.core.ports.get_mut(id) else { return };
             if !port.writable || port.outbox.is_empty() {
