@@ -170,6 +170,11 @@ impl Shared {
         self.pending.load(Ordering::SeqCst)
     }
 
+    /// Whether a task was woken and waits to be polled.
+    pub(crate) fn has_woken_tasks(&self) -> bool {
+        !self.lock().tasks.is_empty()
+    }
+
     /// To be called before the loop looks for the last time whether it may sleep.
     pub(crate) fn fall_asleep(&self) {
         self.asleep.store(true, Ordering::SeqCst);

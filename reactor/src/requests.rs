@@ -239,7 +239,8 @@ impl Reactor {
     }
 
     /// Stops in order, once the current callback has returned: triggers before, then every
-    /// listener is closed and every connection flushed and closed, then triggers after.
+    /// listener is closed and every connection flushed and closed, whoever waits for the result of
+    /// something that has ended so is told of it, then triggers after.
     pub fn stop(&mut self) {
         self.core.shutdown.request();
     }

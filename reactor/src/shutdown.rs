@@ -7,7 +7,7 @@ use std::rc::Rc;
 use log::{debug, error, warn};
 
 use crate::connection::Stage;
-use crate::core::Alarm;
+use crate::core::{Alarm, Core};
 use crate::panics::isolate;
 use crate::protocol::Reason;
 use crate::timer::TimerId;
@@ -123,6 +123,13 @@ impl Shutdown {
     }
 }
 
+impl Core {
+    /// Whether somebody is still to be told of a result, or of the end of what he had asked for.
+    fn owes_calls(&self) -> bool {
+        !self.local.is_empty() || self.tasks.has_ready() || self.shared.has_woken_tasks()
+    }
+}
+
 impl Reactor {
     /// Runs `trigger` when a stop has been asked for, before anything is closed. If it answers a
     /// [`Deferred`], the stop waits for that, up to
@@ -164,7 +171,8 @@ impl Reactor {
                     if core.connections.len() > 0
                         || !core.children.slots.is_empty()
                         || !core.births.is_empty()
-                        || ((core.pool.is_busy() || core.functions > 0) && !hurried)
+                        || ((core.pool.is_busy() || core.functions > 0 || core.owes_calls())
+                            && !hurried)
                     {
                         return;
                     }

@@ -630,7 +630,6 @@ fn a_connect_that_is_under_way_when_the_reactor_stops_fails_and_so_does_a_later_
         let delay = Duration::from_micros(chance.below(most));
         simulation.reactor().call_later(delay, |reactor| reactor.stop());
         simulation.settle();
-        simulation.reactor().turn(Some(Duration::ZERO)).expect("a turn");
         assert_eq!(early.borrow().len(), 1);
         if matches!(early.borrow()[..], [Err(_)]) {
             assert!(matches!(early.borrow()[..], [Err(Error::Stopped)]), "{early:?}");
@@ -639,6 +638,25 @@ fn a_connect_that_is_under_way_when_the_reactor_stops_fails_and_so_does_a_later_
         let late = late.borrow_mut().take().expect("it was asked for");
         assert!(matches!(late.borrow()[..], [Err(Error::Stopped)]), "{late:?}");
     }
+}
+
+#[test]
+fn what_a_stop_ends_is_told_before_it_is_over() {
+    let mut simulation = Simulation::calm();
+    simulation.silence("10.0.0.9".parse().expect("an address"));
+    let reactor = simulation.reactor();
+    let told = outcome(reactor.connect("10.0.0.9:7", |_| Probe::default()));
+    let awaited = reactor.connect("10.0.0.9:7", |_| Probe::default());
+    let heard = Rc::new(RefCell::new(None));
+    let hears = heard.clone();
+    let waiting = async move { *hears.borrow_mut() = Some(awaited.await) };
+    reactor.spawn(waiting).forget();
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    // Nothing else holds the stop.
+    reactor.stop();
+    reactor.run().expect("it ends");
+    assert!(matches!(told.borrow()[..], [Err(Error::Stopped)]), "{told:?}");
+    assert!(matches!(*heard.borrow(), Some(Err(Error::Stopped))), "{heard:?}");
 }
 
 #[test]
