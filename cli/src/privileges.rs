@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::unistd::{self, Gid, Group, Uid, User};
+use ropewalk::amqp::store;
 use serde::Deserialize;
 
 /// A user, and a group if it is not the user's own: `www` or `www:web`, by name or number.
@@ -158,11 +159,23 @@ impl Identity {
         Ok(())
     }
 
-    /// Sees to it that a directory and what is in it, if it is there, is the user's.
+    /// Why the user has no such directory, and what to do about it.
+    pub(crate) fn cannot_make(&self, directory: &Path, error: &store::Error) -> String {
+        match error {
+            store::Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                let (user, group, shown) = (self.user, self.group, directory.display());
+                format!(
+                    "{} cannot make it: as root, install -d -m 700 -o {user} -g {group} {shown}",
+                    self.who
+                )
+            }
+            error => error.to_string(),
+        }
+    }
+
+    /// Sees to it that a directory that is there and what is in it are the user's.
     pub(crate) fn check_ownership(&self, directory: &Path) -> Result<(), String> {
-        let (who, shown) = (self.owner(), directory.display());
-        let missing =
-            || format!("{} cannot make it: as root, install -d -m 700 {who} {shown}", self.who);
+        let shown = directory.display();
         let foreign = |path: &Path, owner: u32| {
             let (path, user) = (path.display(), self.user);
             format!(
@@ -171,15 +184,7 @@ impl Identity {
                 self.group
             )
         };
-        let found = match fs::metadata(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return fs::create_dir_all(directory).map_err(|error| match error.kind() {
-                    io::ErrorKind::PermissionDenied => missing(),
-                    _ => error.to_string(),
-                });
-            }
-            found => found.map_err(|error| error.to_string())?,
-        };
+        let found = fs::metadata(directory).map_err(|error| error.to_string())?;
         let own = self.user.as_raw();
         if found.uid() != own {
             return Err(foreign(directory, found.uid()));
@@ -194,11 +199,6 @@ impl Identity {
             }
         }
         Ok(())
-    }
-
-    /// As install(1) takes it.
-    fn owner(&self) -> String {
-        format!("-o {} -g {}", self.user, self.group)
     }
 }
 
@@ -244,5 +244,8 @@ mod tests {
         let command = format!("chown -R 4000000000:4000000001 {}", directory.display());
         assert!(told.contains(&command), "{told}");
         let _ = fs::remove_dir_all(&directory);
+        let told = identity.check_ownership(&directory).expect_err("it has gone");
+        assert!(told.contains("No such file"), "{told}");
+        assert!(!directory.exists(), "nobody has asked for one");
     }
 }
