@@ -8,11 +8,12 @@ use std::ffi::CString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::unistd::{self, Gid, Group, Uid, User};
+use nix::fcntl::OFlag;
+use nix::unistd::{self, AccessFlags, Gid, Group, Uid, User};
 use ropewalk::amqp::store;
 use serde::Deserialize;
 
@@ -159,6 +160,24 @@ impl Identity {
         Ok(())
     }
 
+    /// Makes a file the user's that root has just opened, and so may have made.
+    ///
+    /// The directory may be the user's, who is not trusted: what is there is root's own regular file,
+    /// by no other name, or is left as it is.
+    pub(crate) fn hand_over(&self, path: &Path) -> io::Result<()> {
+        if !Uid::effective().is_root() {
+            return Ok(());
+        }
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK; // a pipe would be waited for
+        let opened = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+        let Ok(file) = opened else { return Ok(()) };
+        let found = file.metadata()?;
+        if !found.is_file() || found.uid() != 0 || found.nlink() != 1 {
+            return Ok(());
+        }
+        fchown(&file, Some(self.user.as_raw()), Some(self.group.as_raw()))
+    }
+
     /// Why the user has no such directory, and what to do about it.
     pub(crate) fn cannot_make(&self, directory: &Path, error: &store::Error) -> String {
         match error {
@@ -200,6 +219,15 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Whether this process may rename a file, and make a new one in its place.
+pub(crate) fn can_write_beside(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok(unistd::access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
 }
 
 impl fmt::Display for Identity {

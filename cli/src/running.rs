@@ -1,7 +1,7 @@
 //! What runs: the services with their sockets and message queues, from their start on, and becoming
 //! what a changed configuration says.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
 use log::{info, warn};
@@ -13,7 +13,7 @@ use ropewalk::{Address, Endpoint, Policy, Reactor, TlsFiles, TrafficLog};
 use crate::amqp::Amqp;
 use crate::config::{Configuration, Named, Settings, differences};
 use crate::policies::{Policies, is_limit};
-use crate::privileges::Identity;
+use crate::privileges::{self, Identity};
 use crate::process::Process;
 use crate::serve::Problem;
 use crate::service::{Service, Shared};
@@ -240,7 +240,10 @@ impl Running {
             let there = self.policies.iter().find(|kept| kept.service == *name);
             let log = match there.filter(|kept| kept.asked.same_log(&asked)) {
                 Some(kept) => kept.log.clone(),
-                None => asked.open_log().map_err(|error| Problem::listen(name, error))?,
+                None => {
+                    let opened = asked.open_log(self.identity.as_ref());
+                    opened.map_err(|error| Problem::listen(name, error))?
+                }
             };
             let policy = match there.filter(|kept| kept.asked == asked) {
                 Some(kept) => kept.policy.clone(),
@@ -276,16 +279,13 @@ impl Running {
         found.map(|(key, line)| (line, format!("`{key}`"))).collect()
     }
 
-    /// Warns of what the process will not be able to read again once it is another user.
+    /// Warns of what the process will not be able to read again, or to write, now that it is another
+    /// user.
     pub(crate) fn warn_of_unreadable(&self) {
         let Some(identity) = &self.identity else { return };
         let services = self.configuration.services.iter();
-        let endpoints = services.flat_map(|named| named.service.endpoints());
-        let files = endpoints.flat_map(|endpoint| {
-            let tls = endpoint.tls().cloned().unwrap_or_default();
-            [tls.certificate, tls.key, tls.client_ca]
-        });
-        let mut files: Vec<_> = files.flatten().chain(self.file.clone()).collect();
+        let files = services.clone().flat_map(|named| named.service.files());
+        let mut files: Vec<_> = files.chain(self.file.clone()).collect();
         files.sort();
         files.dedup();
         for file in files {
@@ -294,6 +294,18 @@ impl Running {
                 warn!(
                     "{file}: {identity} cannot read it ({error}): when it changes, that needs a \
                      restart, unless the user may read it"
+                );
+            }
+        }
+        let logs = self.policies.iter().filter_map(|policy| policy.asked.log_path());
+        for log in logs {
+            let file = log.display();
+            if let Err(error) = OpenOptions::new().append(true).open(log) {
+                warn!("{file}: {identity} cannot write it ({error}): a reload may fail to open it");
+            } else if let Err(error) = privileges::can_write_beside(log) {
+                warn!(
+                    "{file}: {identity} cannot write in its directory ({error}): when it is to be put \
+                     aside, there is no more of it"
                 );
             }
         }

@@ -25,7 +25,7 @@ pub(crate) fn run(
     // Before anything is announced: whoever reads that line may send a signal at once.
     cores.stop_on_signals().map_err(Problem::Reactor)?;
     let policies = service.policies();
-    let policy = policies.policy(policies.open_log().map_err(refused)?.as_ref());
+    let policy = policies.policy(policies.open_log(None).map_err(refused)?.as_ref());
     let (mut shared, mut certificates) = (Vec::new(), Vec::new());
     for endpoint in service.endpoints() {
         let mut options = listen_options(policy.as_ref());
