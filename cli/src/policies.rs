@@ -169,10 +169,16 @@ impl Policies {
         Self { max_connections: number.max_connections, limits }
     }
 
-    /// Whether both write their traffic down in the same file, and in the same way.
+    /// Whether both write their traffic down in the same file.
     pub(crate) fn same_log(&self, other: &Self) -> bool {
-        let log = |of: &Self| (of.limits.traffic_log.clone(), of.limits.traffic_log_size);
-        log(self) == log(other)
+        self.limits.traffic_log.is_some() && self.limits.traffic_log == other.limits.traffic_log
+    }
+
+    /// Lets the traffic log stay as large as it is: two that write to one file, each with its own
+    /// size, would put it aside twice. True if that is another size than was asked for.
+    pub(crate) fn keep_log_of(&mut self, before: &Self) -> bool {
+        let size = before.limits.traffic_log_size;
+        std::mem::replace(&mut self.limits.traffic_log_size, size) != size
     }
 
     /// Where the traffic is written down, if it is.

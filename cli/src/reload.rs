@@ -1,5 +1,6 @@
-//! SIGHUP: the configuration file is read again, and certificates with their keys. What can take a
-//! while is read off the loop; then everything changes between two turns, or nothing does.
+//! SIGHUP: the configuration file is read again, and certificates with their keys, and what else it
+//! names. All of that is read off the loop; then everything changes between two turns, or nothing
+//! does. (Only a message queue that is new opens its data on the loop: it has to be there by then.)
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -7,8 +8,9 @@ use std::rc::Rc;
 
 use log::{info, warn};
 use ropewalk::tls::TlsServer;
-use ropewalk::{Error, Notifier, Reactor, Signal, TlsFiles};
+use ropewalk::{Error, Notifier, Reactor, Signal};
 
+use crate::ahead::Ahead;
 use crate::config::{self, Configuration};
 use crate::running::{self, Running};
 use crate::serve::{self, Problem};
@@ -30,7 +32,7 @@ enum State {
 }
 
 /// What is read off the loop.
-type Read = Result<(Configuration, Vec<(TlsFiles, TlsServer)>), Problem>;
+type Read = Result<(Configuration, Ahead), Problem>;
 
 impl Reload {
     /// Reloads when SIGHUP comes.
@@ -75,8 +77,8 @@ impl Reload {
 
     fn apply(self, reactor: &mut Reactor, read: Result<Read, Error>) {
         let read = read.unwrap_or_else(|error| Err(Problem::Reactor(error)));
-        let applied = read.and_then(|(configuration, tls)| {
-            self.running.borrow_mut().apply(reactor, configuration, tls)
+        let applied = read.and_then(|(configuration, ahead)| {
+            self.running.borrow_mut().apply(reactor, configuration, ahead)
         });
         match applied {
             Ok(changed) => {
@@ -126,6 +128,6 @@ impl Reload {
 
 fn read(file: &Path) -> Read {
     let configuration = config::read(file).map_err(Problem::Config)?;
-    let tls = running::read_tls(&configuration)?;
-    Ok((configuration, tls))
+    let ahead = Ahead::read(&configuration)?;
+    Ok((configuration, ahead))
 }

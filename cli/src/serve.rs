@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ropewalk::{Error, Notifier, Reactor};
 
+use crate::ahead::Ahead;
 use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command, Serve};
 use crate::config::{self, ConfigError, Configuration};
@@ -160,23 +161,13 @@ fn identity(configuration: &Configuration) -> Result<Option<Identity>, Problem> 
 
 /// Reads what a start would read, and says what there is; nothing is started.
 fn check(configuration: &Configuration) -> Result<String, Problem> {
-    if let Some(who) = configuration.process.user() {
-        let found = Identity::find(&who);
-        found.map_err(|problem| Problem::Process(format!("user: {problem}")))?;
-    }
-    running::read_tls(configuration)?;
-    let mut addresses = 0;
-    for named in &configuration.services {
-        addresses += named.service.endpoints().len();
-        if let Service::Amqp(options) = &named.service {
-            let checked = options.check();
-            checked.map_err(|error| Problem::Amqp { name: named.name.clone(), error })?;
-        }
-        if let Service::Redis(options) = &named.service {
-            let checked = options.config();
-            checked.map_err(|error| Problem::Redis { name: named.name.clone(), error })?;
-        }
-    }
+    let who = configuration.process.user();
+    let identity = who.as_ref().map(Identity::find).transpose();
+    let identity = identity.map_err(|problem| Problem::Process(format!("user: {problem}")))?;
+    running::check_places(configuration, identity.as_ref())?;
+    Ahead::read(configuration)?.check()?;
+    let services = configuration.services.iter();
+    let addresses = services.map(|named| named.service.endpoints().len()).sum();
     let services = configuration.services.len();
     Ok(format!("fine, {} on {}", count(services, "service"), count(addresses, "address")))
 }
