@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     if let [named] = &configuration.services[..]
         && let Some(count) = named.service.threads()
     {
-        return threads::run(named, count, manager.as_ref(), instead);
+        return threads::run(named, count, manager, instead);
     }
     let process = configuration.process.clone();
     process.set_log_level();
@@ -140,7 +140,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     }
     if let Some(manager) = &manager {
         manager.attach(&mut reactor);
-        manager.status(&status(&running.borrow(), true));
+        manager.status(&status(running.borrow().addresses(), true));
         manager.ready();
     }
     let ran = reactor.run().map_err(Problem::Reactor);
@@ -173,8 +173,8 @@ fn check(configuration: &Configuration) -> Result<String, Problem> {
 }
 
 /// How it goes, for the service manager.
-pub(crate) fn status(running: &Running, good: bool) -> String {
-    let addresses = count(running.addresses(), "address");
+pub(crate) fn status(addresses: usize, good: bool) -> String {
+    let addresses = count(addresses, "address");
     match good {
         true => format!("Listening on {addresses}"),
         false => format!("Listening on {addresses}; the last reload failed, see the log"),
