@@ -129,7 +129,10 @@ fn whoever_is_not_root_is_refused_and_whoever_is_that_user_already_is_not() {
     let place = Place::new();
     let path = place.configure("[[service]]\nkind = 'echo'\nlisten = ['127.0.0.1:0']\n");
     let binary = place.path("ropewalk");
-    fs::copy(env!("CARGO_BIN_EXE_ropewalk"), &binary).expect("room for a copy");
+    // By a child: a descriptor of ours that writes to it would, in whatever another test forks
+    // meanwhile, make it a busy text file.
+    let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_ropewalk"), &binary]).status();
+    assert!(copied.expect("cp is everywhere").success());
     let mut command = Command::new(&binary);
     command.args(["serve", "--config", &path, "--user", &format!("{USER}:{GROUP}")]);
     refused(&command.uid(USER - 1).gid(GROUP).output().expect("a program"));
@@ -183,4 +186,43 @@ fn data_of_somebody_else_and_keys_that_cannot_be_read_again_are_told() {
     server.signal("HUP");
     let said = server.said_until("nothing has changed");
     assert!(said.contains("ermission denied"), "{said}");
+}
+
+#[test]
+fn a_traffic_log_is_the_users_and_what_it_cannot_do_with_it_is_told() {
+    if !is_root() {
+        return refused_to_all_but_root();
+    }
+    let place = Place::new();
+    let directory = place.path("logs");
+    fs::create_dir(&directory).expect("a new one");
+    let (log, password) = (format!("{directory}/traffic"), place.path("password"));
+    fs::write(&password, "secret\n").expect("as root");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("as root");
+    let precious = place.path("precious");
+    fs::write(&precious, "").expect("as root");
+    let path = place.configure(&format!(
+        "user = '{USER}:{GROUP}'\n\
+         [[service]]\nkind = 'echo'\nlisten = ['127.0.0.1:0']\ntraffic-log = '{log}'\n\
+         [[service]]\nkind = 'redis'\nlisten = ['127.0.0.1:0']\npassword-file = '{password}'\n"
+    ));
+    let mut server = Server::start(&["serve", "--config", &path], 2);
+    let said = server.said_until("when it is to be put aside");
+    assert!(said.contains(&format!("{password}: {USER}:{GROUP}")), "{said}");
+    assert!(said.contains(&format!("{log}: {USER}:{GROUP}")), "{said}");
+    let owner = fs::metadata(&log).map(|found| (found.uid(), found.gid()));
+    assert_eq!(owner.expect("it was opened"), (USER, GROUP));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    // The user's own directory: fine, but what the user leads elsewhere stays whose it is.
+    chown(&directory, Some(USER), Some(GROUP)).expect("as root");
+    fs::remove_file(&log).expect("it is there");
+    std::os::unix::fs::symlink(&precious, &log).expect("a free name");
+    let path = place.configure(&format!(
+        "user = '{USER}:{GROUP}'\n\
+         [[service]]\nkind = 'echo'\nlisten = ['127.0.0.1:0']\ntraffic-log = '{log}'\n"
+    ));
+    let server = Server::start(&["serve", "--config", &path], 1);
+    server.said_until("cannot write it");
+    assert_eq!(fs::metadata(&precious).expect("it is there").uid(), 0);
 }

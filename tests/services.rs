@@ -430,6 +430,119 @@ fn systemd_is_told_when_it_is_ready_reloading_alive_and_stopping_with_a_socket_o
     assert_eq!(server.wait().code(), Some(0));
 }
 
+/// The server as systemd's child, with a watchdog.
+fn managed(manager: &Manager, arguments: &[&str]) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+    command.args(arguments).env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "200000");
+    Server::start_with(command, 1)
+}
+
+#[test]
+fn systemd_is_told_of_a_service_on_several_threads_too() {
+    let file = File::new("");
+    let (certificate, key) = (file.beside("cert.pem"), file.beside("key.pem"));
+    certify(&certificate, &key);
+    let manager = Manager::new(&file);
+    let listen = format!("tls://127.0.0.1:0?cert={certificate}&key={key}");
+    let mut server = managed(&manager, &["echo", "--threads", "2", "--listen", &listen]);
+    // A signal at once finds somebody who hears it.
+    server.signal("HUP");
+    assert_eq!(manager.heard(), "STATUS=Listening on 1 address");
+    assert_eq!(manager.heard(), "READY=1");
+    assert!(manager.heard().starts_with("RELOADING=1\n"));
+    assert_eq!(manager.heard(), "STATUS=Listening on 1 address");
+    assert_eq!(manager.heard(), "READY=1");
+    manager.heard_sign_of_life();
+    manager.heard_sign_of_life();
+    fs::write(&key, "no key\n").expect("it is writable");
+    server.signal("HUP");
+    assert!(manager.heard().starts_with("RELOADING=1\n"));
+    assert!(manager.heard().contains("the last reload failed"));
+    assert_eq!(manager.heard(), "READY=1");
+    server.signal("TERM");
+    assert_eq!(manager.heard(), "STOPPING=1");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// A pipe by name, which takes the place of a file: whoever reads that waits for `write`.
+fn pipe(path: &str) {
+    let _ = fs::remove_file(path);
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo is everywhere").success());
+}
+
+#[test]
+fn files_are_read_off_the_loop_and_a_reload_that_is_asked_for_meanwhile_is_told_and_done() {
+    let file = File::new("");
+    let (password, users) = (file.beside("password"), file.beside("users"));
+    let before = format!(
+        "[[service]]\nkind = 'echo'\nlisten = ['127.0.0.1:0']\n\
+         [[service]]\nkind = 'redis'\nlisten = ['127.0.0.1:0']\npassword-file = '{password}'\n"
+    );
+    let queue = format!(
+        "[[service]]\nkind = 'amqp'\nmemory = true\nlisten = ['127.0.0.1:0']\n\
+         user-file = '{users}'\n"
+    );
+    fs::write(&password, "secret\n").expect("it is writable");
+    file.write(&before);
+    let manager = Manager::new(&file);
+    let server = managed(&manager, &["serve", "--config", &file.path]);
+    let mut client = dial(&server.listening[0].1);
+    assert_eq!(manager.heard(), "STATUS=Listening on 2 addresses");
+    assert_eq!(manager.heard(), "READY=1");
+    file.write(&format!("{before}{queue}"));
+    for path in [&password, &users] {
+        pipe(path);
+    }
+    server.signal("HUP");
+    assert!(manager.heard().starts_with("RELOADING=1\n"));
+    for (path, text) in [(&password, "secret\n"), (&users, "shop:secret\n")] {
+        // Opened as soon as it is being read.
+        let mut written = fs::OpenOptions::new().write(true).open(path).expect("a reader");
+        assert_eq!(echo(&mut client, b"hello"), b"hello");
+        if path == &users {
+            server.signal("HUP");
+            assert_eq!(echo(&mut client, b"heard"), b"heard");
+            for path in [&password, &users] {
+                fs::remove_file(path).expect("it is there");
+                fs::write(path, "shop:secret\n").expect("a free name");
+            }
+        }
+        written.write_all(text.as_bytes()).expect("a reader");
+    }
+    server.said_until("] reloaded");
+    server.said_until("] reloaded");
+    assert!(manager.heard().starts_with("RELOADING=1\n"), "the second one");
+    assert_eq!(manager.heard(), "STATUS=Listening on 3 addresses");
+    assert_eq!(manager.heard(), "READY=1");
+}
+
+#[test]
+fn a_traffic_log_stays_the_one_that_it_is_through_a_reload() {
+    let file = File::new("");
+    let log = file.beside("traffic");
+    let text = |name: &str, size: &str| {
+        format!(
+            "[[service]]\nkind = 'echo'\nname = '{name}'\nlisten = ['127.0.0.1:0']\n\
+             max-connections = 1\ntraffic-log = '{log}'\ntraffic-log-size = '{size}'\n"
+        )
+    };
+    file.write(&text("one", "1MiB"));
+    let server = file.serve(1);
+    let address = &server.listening[0].1;
+    let mut client = dial(address);
+    assert_eq!(echo(&mut client, b"first"), b"first");
+    for _ in 0..2 {
+        file.write(&text("one", "2MiB"));
+        server.signal("HUP");
+        let said = server.said_until("reloaded");
+        let told = "line 7: one: `traffic-log-size` needs a restart, and stays as it was";
+        assert!(said.contains(told), "{said}");
+    }
+    let refused = dial(address).read(&mut [0; 1]);
+    assert!(!refused.is_ok_and(|count| count > 0), "its other limits were not changed");
+}
+
 #[test]
 fn without_a_manager_that_listens_it_runs_and_a_bad_name_of_one_is_refused() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
@@ -456,6 +569,14 @@ fn check_reads_what_a_start_would_read_and_starts_nothing() {
     fs::write(&wrong, "{]").expect("it is writable");
     for (text, problem) in [
         ("[[service]]\nkind = 'x'\n".to_owned(), "line 2: unknown kind"),
+        (
+            "[[service]]\nkind = 'amqp'\nmemory = true\ndata = 'x'\n".to_owned(),
+            "amqp: choose one of `data` and `memory`",
+        ),
+        (
+            "[[service]]\nkind = 'amqp'\n[[service]]\nkind = 'amqp'\n".to_owned(),
+            "amqp-2: another message queue has its data in ",
+        ),
         ("user = 'no-such-user'\n[[service]]\nkind = 'echo'\n".to_owned(), "there is no user"),
         (
             format!("[[service]]\nkind = 'amqp'\nname = 'orders'\ndefinitions = '{wrong}'\n"),
@@ -479,6 +600,14 @@ fn check_reads_what_a_start_would_read_and_starts_nothing() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(problem) && said.lines().count() == 1, "{problem}\n{said}");
     }
+    file.write("[[service]]\nkind = 'amqp'\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+    command.args(["serve", "--check", "--config", &file.path]);
+    let output = command.env_remove("HOME").env_remove("XDG_DATA_HOME").output();
+    let output = output.expect("it was built for this test");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("amqp: there is no home directory for its data"), "{said}");
 }
 
 #[test]

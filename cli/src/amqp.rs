@@ -226,17 +226,14 @@ impl Amqp {
         }
     }
 
-    /// Reads the files that the options name, as far as nothing has to be started for that.
-    pub(crate) fn check(&self) -> Result<(), AmqpError> {
-        if let Some(path) = &self.definitions {
-            let json = read_file(path, |path| std::fs::read(path))?;
-            let read = definitions::read(&json, &mut |_| {});
-            read.map_err(|error| AmqpError::Definitions {
-                path: path.clone(),
-                problem: error.to_string(),
-            })?;
-        }
-        self.user_file.as_deref().map_or(Ok(Vec::new()), read_users).map(drop)
+    /// Reads the files that the options name.
+    pub(crate) fn read_files(&self) -> Files {
+        let definitions = self.definitions.as_ref().map(|path| {
+            let json = read_file(path, |path| std::fs::read(path));
+            (path.clone(), json)
+        });
+        let users = self.user_file.as_deref().map_or(Ok(Vec::new()), read_users);
+        Files { definitions, users }
     }
 
     /// A server that is not started: its listeners can be there before, as long as the loop does not
@@ -245,10 +242,11 @@ impl Amqp {
         Server::new(self.config())
     }
 
-    /// Starts the server with all that the options say.
+    /// Starts the server with all that the options and their files say.
     pub(crate) fn start(
         &self,
         server: &Server,
+        files: Files,
         identity: Option<&Identity>,
         reactor: &mut Reactor,
     ) -> Result<(), AmqpError> {
@@ -256,13 +254,10 @@ impl Amqp {
             None => server.start(reactor).map_err(AmqpError::Randomness)?,
             Some(directory) => data::open(server, &directory, identity, reactor)?,
         }
-        if let Some(path) = &self.definitions {
-            import(server, path, reactor)?;
+        if let Some((path, json)) = files.definitions {
+            import(server, &path, &json?, reactor)?;
         }
-        let mut users = match &self.user_file {
-            Some(path) => read_users(path)?,
-            None => Vec::new(),
-        };
+        let mut users = files.users?;
         users.extend_from_slice(&self.user);
         for user in &users {
             self.add_user(server, user, reactor)?;
@@ -338,11 +333,33 @@ impl Amqp {
     }
 }
 
+/// What the files of a message queue say.
+#[derive(Debug)]
+pub(crate) struct Files {
+    definitions: Option<(PathBuf, Result<Vec<u8>, AmqpError>)>,
+    users: Result<Vec<Login>, AmqpError>,
+}
+
+impl Files {
+    /// Whether they are there and right, as far as that can be told with nothing started.
+    pub(crate) fn check(self) -> Result<(), AmqpError> {
+        if let Some((path, json)) = self.definitions {
+            let read = definitions::read(&json?, &mut |_| {});
+            read.map_err(|error| AmqpError::Definitions { path, problem: error.to_string() })?;
+        }
+        self.users.map(drop)
+    }
+}
+
 /// Imports a file of definitions, all of it or nothing; what is left out goes to the log.
-fn import(server: &Server, path: &Path, reactor: &mut Reactor) -> Result<(), AmqpError> {
-    let json = read_file(path, |path| std::fs::read(path))?;
+fn import(
+    server: &Server,
+    path: &Path,
+    json: &[u8],
+    reactor: &mut Reactor,
+) -> Result<(), AmqpError> {
     let mut exhausted = None;
-    let reading = definitions::read(&json, &mut |salt| {
+    let reading = definitions::read(json, &mut |salt| {
         if let Err(error) = reactor.random(salt) {
             exhausted = Some(error);
         }

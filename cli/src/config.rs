@@ -42,6 +42,14 @@ pub(crate) struct Named {
     pub(crate) settings: Settings,
 }
 
+impl Named {
+    /// The line that a key of it stands in; its first one's, if the key is not there.
+    pub(crate) fn line_of(&self, key: &str) -> usize {
+        let first = || self.settings.values().map(|setting| setting.line).min();
+        self.settings.get(key).map(|setting| setting.line).or_else(first).unwrap_or(0)
+    }
+}
+
 impl Configuration {
     /// Services with no file.
     pub(crate) fn of(services: Vec<Service>) -> Self {
@@ -229,6 +237,7 @@ fn service(
         let problem = "`listen` names no address; leave it out for the usual one";
         return Err(Problem::at(listen.span(), problem));
     }
+    let log = table.get("traffic-log").map(Spanned::span);
     let limits: Limits = options_of(Spanned::new(span.clone(), take_limits(&mut table)))?;
     let number: Number = match kind.get_ref().as_str() {
         Some("amqp") => Number::default(), // it has an option of that name, with RabbitMQ's meaning
@@ -251,6 +260,16 @@ fn service(
         }
     }?;
     service.set_policies(limits.or(defaults), number);
+    let policies = service.policies();
+    let same_log = |other: &&Named| other.service.policies().same_log(&policies);
+    if let (Some(at), Some(other)) = (log, others.iter().find(same_log)) {
+        let other = match &*other.name {
+            "" => other.service.kind(),
+            name => name,
+        };
+        let problem = format!("`{other}` has this file for its traffic, too: each needs its own");
+        return Err(Problem::at(at, problem));
+    }
     Ok(Named { name, service, settings })
 }
 
@@ -353,6 +372,12 @@ mod tests {
             ("[[service]]\nkind = 'amqp'\nmax-connections-per-peer = 'x'\n", 3, "invalid type"),
             ("[policy]\nmax-connections = 1\n[[service]]\nkind = 'echo'\n", 2, "unknown field"),
             ("[policy]\ntraffic-log = 'x'\n[[service]]\nkind = 'echo'\n", 2, "of one service"),
+            (
+                "[[service]]\nkind = 'echo'\ntraffic-log = 'x'\n\
+                 [[service]]\nkind = 'line'\ntraffic-log = './x'\n",
+                6,
+                "`echo` has this file for its traffic, too",
+            ),
             ("policy = 1\n[[service]]\nkind = 'echo'\n", 1, "under [policy]"),
             ("[[service]]\nkind = 'redis'\nmax-clients = 0\n", 3, "nonzero"),
             ("[[service]\n", 1, ""),

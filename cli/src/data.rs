@@ -50,10 +50,13 @@ pub(crate) fn open(
     reactor: &mut Reactor,
 ) -> Result<(), AmqpError> {
     let problem = |problem: String| AmqpError::Data { directory: directory.to_owned(), problem };
+    let disk = store::Directory::new(directory).map_err(|error| match identity {
+        Some(identity) => problem(identity.cannot_make(directory, &error)),
+        None => problem(error.to_string()),
+    })?;
     if let Some(identity) = identity {
         identity.check_ownership(directory).map_err(problem)?;
     }
-    let disk = store::Directory::new(directory).map_err(|error| problem(error.to_string()))?;
     let opened = server.start_with_store(reactor, Arc::new(disk)).map_err(|error| match error {
         StartError::Randomness(error) => AmqpError::Randomness(error),
         error => problem(error.to_string()),

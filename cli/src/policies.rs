@@ -2,7 +2,7 @@
 //! how long, how fast, how many.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use ropewalk::{Error, Policy, Rate, TrafficLog};
 use serde::Deserialize;
 use toml::de::DeTable;
 
+use crate::privileges::Identity;
 use crate::size::{Given, Size};
 use crate::span::Span;
 
@@ -168,20 +169,38 @@ impl Policies {
         Self { max_connections: number.max_connections, limits }
     }
 
-    /// Whether both write their traffic down in the same file, and in the same way.
+    /// Whether both write their traffic down in the same file.
     pub(crate) fn same_log(&self, other: &Self) -> bool {
-        let log = |of: &Self| (of.limits.traffic_log.clone(), of.limits.traffic_log_size);
-        log(self) == log(other)
+        self.limits.traffic_log.is_some() && self.limits.traffic_log == other.limits.traffic_log
     }
 
-    /// Opens the traffic log, if there is to be one.
+    /// Lets the traffic log stay as large as it is: two that write to one file, each with its own
+    /// size, would put it aside twice. True if that is another size than was asked for.
+    pub(crate) fn keep_log_of(&mut self, before: &Self) -> bool {
+        let size = before.limits.traffic_log_size;
+        std::mem::replace(&mut self.limits.traffic_log_size, size) != size
+    }
+
+    /// Where the traffic is written down, if it is.
+    pub(crate) fn log_path(&self) -> Option<&Path> {
+        self.limits.traffic_log.as_deref()
+    }
+
+    /// Opens the traffic log, if there is to be one. It is the user's whom root will go on as: it is
+    /// put aside, and opened again at a reload, as that user.
     ///
     /// # Errors
-    /// The file cannot be opened.
-    pub(crate) fn open_log(&self) -> Result<Option<TrafficLog>, Error> {
-        let Some(path) = &self.limits.traffic_log else { return Ok(None) };
+    /// The file cannot be opened, or given to the user.
+    pub(crate) fn open_log(
+        &self,
+        identity: Option<&Identity>,
+    ) -> Result<Option<TrafficLog>, Error> {
+        let Some(path) = self.log_path() else { return Ok(None) };
         let Size(most) = self.limits.traffic_log_size.unwrap_or(TRAFFIC_LOG_SIZE);
-        TrafficLog::open(path, most).map(Some).map_err(|error| Error::Other(error.into()))
+        let opened = TrafficLog::open(path, most).and_then(|log| {
+            identity.map_or(Ok(()), |identity| identity.hand_over(path)).map(|()| log)
+        });
+        opened.map(Some).map_err(|error| Error::Other(error.into()))
     }
 
     /// The policy of a service, for all its listeners; `None` if nothing was asked for. `log` is its

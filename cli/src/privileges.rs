@@ -8,11 +8,13 @@ use std::ffi::CString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::unistd::{self, Gid, Group, Uid, User};
+use nix::fcntl::OFlag;
+use nix::unistd::{self, AccessFlags, Gid, Group, Uid, User};
+use ropewalk::amqp::store;
 use serde::Deserialize;
 
 /// A user, and a group if it is not the user's own: `www` or `www:web`, by name or number.
@@ -158,11 +160,41 @@ impl Identity {
         Ok(())
     }
 
-    /// Sees to it that a directory and what is in it, if it is there, is the user's.
+    /// Makes a file the user's that root has just opened, and so may have made.
+    ///
+    /// The directory may be the user's, who is not trusted: what is there is root's own regular file,
+    /// by no other name, or is left as it is.
+    pub(crate) fn hand_over(&self, path: &Path) -> io::Result<()> {
+        if !Uid::effective().is_root() {
+            return Ok(());
+        }
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK; // a pipe would be waited for
+        let opened = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+        let Ok(file) = opened else { return Ok(()) };
+        let found = file.metadata()?;
+        if !found.is_file() || found.uid() != 0 || found.nlink() != 1 {
+            return Ok(());
+        }
+        fchown(&file, Some(self.user.as_raw()), Some(self.group.as_raw()))
+    }
+
+    /// Why the user has no such directory, and what to do about it.
+    pub(crate) fn cannot_make(&self, directory: &Path, error: &store::Error) -> String {
+        match error {
+            store::Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                let (user, group, shown) = (self.user, self.group, directory.display());
+                format!(
+                    "{} cannot make it: as root, install -d -m 700 -o {user} -g {group} {shown}",
+                    self.who
+                )
+            }
+            error => error.to_string(),
+        }
+    }
+
+    /// Sees to it that a directory that is there and what is in it are the user's.
     pub(crate) fn check_ownership(&self, directory: &Path) -> Result<(), String> {
-        let (who, shown) = (self.owner(), directory.display());
-        let missing =
-            || format!("{} cannot make it: as root, install -d -m 700 {who} {shown}", self.who);
+        let shown = directory.display();
         let foreign = |path: &Path, owner: u32| {
             let (path, user) = (path.display(), self.user);
             format!(
@@ -171,15 +203,7 @@ impl Identity {
                 self.group
             )
         };
-        let found = match fs::metadata(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return fs::create_dir_all(directory).map_err(|error| match error.kind() {
-                    io::ErrorKind::PermissionDenied => missing(),
-                    _ => error.to_string(),
-                });
-            }
-            found => found.map_err(|error| error.to_string())?,
-        };
+        let found = fs::metadata(directory).map_err(|error| error.to_string())?;
         let own = self.user.as_raw();
         if found.uid() != own {
             return Err(foreign(directory, found.uid()));
@@ -195,11 +219,15 @@ impl Identity {
         }
         Ok(())
     }
+}
 
-    /// As install(1) takes it.
-    fn owner(&self) -> String {
-        format!("-o {} -g {}", self.user, self.group)
-    }
+/// Whether this process may rename a file, and make a new one in its place.
+pub(crate) fn can_write_beside(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok(unistd::access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
 }
 
 impl fmt::Display for Identity {
@@ -244,5 +272,8 @@ mod tests {
         let command = format!("chown -R 4000000000:4000000001 {}", directory.display());
         assert!(told.contains(&command), "{told}");
         let _ = fs::remove_dir_all(&directory);
+        let told = identity.check_ownership(&directory).expect_err("it has gone");
+        assert!(told.contains("No such file"), "{told}");
+        assert!(!directory.exists(), "nobody has asked for one");
     }
 }

@@ -2,11 +2,13 @@
 //! much it says, and where its number stands.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use log::{LevelFilter, debug};
+use nix::unistd::Uid;
 use ropewalk::ReactorOptions;
 use serde::Deserialize;
 
@@ -78,8 +80,12 @@ impl Process {
     /// Writes the process's number to its file, which is removed when what this answers is dropped.
     pub(crate) fn write_pid(&self) -> Result<Option<PidFile>, String> {
         let Some(path) = &self.pid_file else { return Ok(None) };
-        fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("cannot write `pid-file` {}: {error}", path.display()))?;
+        let number = format!("{}\n", std::process::id());
+        let written = match Uid::effective().is_root() {
+            true => replace(path, &number),
+            false => fs::write(path, number),
+        };
+        written.map_err(|error| format!("cannot write `pid-file` {}: {error}", path.display()))?;
         Ok(Some(PidFile(path.clone())))
     }
 }
@@ -99,6 +105,16 @@ impl Drop for PidFile {
     }
 }
 
+/// Writes a new file. The directory may be that of the user whom root goes on as: were what stands
+/// there written to, a link of that user's would have root write to any file.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
+    fs::File::create_new(path)?.write_all(text.as_bytes())
+}
+
 fn read(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -116,5 +132,26 @@ mod tests {
         let three = ReactorOptions::default().shutdown_timeout(Duration::from_secs(3));
         assert_eq!(options("shutdown-timeout = 3"), three);
         assert_eq!(options(""), ReactorOptions::default());
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_written_to_by_root() {
+        let here = std::env::temp_dir().join(format!("ropewalk-pid-{}", std::process::id()));
+        fs::create_dir_all(&here).expect("a directory of ours");
+        let (file, target) = (here.join("pid"), here.join("target"));
+        fs::write(&target, "precious").expect("it is ours");
+        std::os::unix::fs::symlink(&target, &file).expect("it is not there");
+        let text = format!("pid-file = '{}'", file.display());
+        let process: Process = toml::from_str(&text).expect("good options");
+        for written in [&file, &file] {
+            let kept = process.write_pid().expect("it can be written").expect("there is one");
+            assert_eq!(read(written), Some(std::process::id()));
+            if Uid::effective().is_root() {
+                assert_eq!(fs::read_to_string(&target).expect("it is there"), "precious");
+                assert!(!file.is_symlink());
+            }
+            std::mem::forget(kept); // as one that was killed leaves it
+        }
+        let _ = fs::remove_dir_all(&here);
     }
 }

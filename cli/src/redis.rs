@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -89,6 +89,11 @@ impl Redis {
     /// Whether clients have to authenticate.
     pub(crate) fn has_password(&self) -> bool {
         self.password.is_some() || self.password_file.is_some()
+    }
+
+    /// The file with the password, if there is one.
+    pub(crate) fn password_file(&self) -> Option<&Path> {
+        self.password_file.as_deref()
     }
 
     /// What the options say of the server.

@@ -1,24 +1,32 @@
-//! SIGHUP: the configuration file is read again, and certificates with their keys. What can take a
-//! while is read off the loop; then everything changes between two turns, or nothing does.
+//! SIGHUP: the configuration file is read again, and certificates with their keys, and what else it
+//! names. All of that is read off the loop; then everything changes between two turns, or nothing
+//! does. (Only a message queue that is new opens its data on the loop: it has to be there by then.)
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 
 use log::{info, warn};
 use ropewalk::tls::TlsServer;
-use ropewalk::{Error, Notifier, Reactor, Signal, TlsFiles};
+use ropewalk::{Error, Notifier, Reactor, Signal};
 
+use crate::ahead::Ahead;
 use crate::config::{self, Configuration};
 use crate::running::{self, Running};
 use crate::serve::{self, Problem};
 
-/// Reloads, one at a time.
+/// Reloads of a configuration.
 #[derive(Clone)]
 pub(crate) struct Reload {
     running: Rc<RefCell<Running>>,
+    progress: Progress,
+}
+
+/// Sees to it that reloads go on one at a time, and that the manager hears of each. Clones are one.
+#[derive(Clone)]
+pub(crate) struct Progress {
     manager: Option<Notifier>,
-    state: Rc<RefCell<State>>,
+    state: Rc<Cell<State>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +38,44 @@ enum State {
 }
 
 /// What is read off the loop.
-type Read = Result<(Configuration, Vec<(TlsFiles, TlsServer)>), Problem>;
+type Read = Result<(Configuration, Ahead), Problem>;
+
+impl Progress {
+    pub(crate) fn new(manager: Option<Notifier>) -> Self {
+        Self { manager, state: Rc::new(Cell::new(State::Idle)) }
+    }
+
+    /// SIGHUP came. True if a reload is to begin now; one that is under way will not have seen what
+    /// has changed since its beginning.
+    pub(crate) fn ask(&self) -> bool {
+        let is_idle = self.state.get() == State::Idle;
+        self.state.set(State::Again);
+        is_idle && self.begins()
+    }
+
+    /// A reload is over. True if the next one is to begin, since it was asked for meanwhile. If not,
+    /// the manager hears of `status`.
+    pub(crate) fn end(&self, status: impl FnOnce() -> String) -> bool {
+        if self.state.get() == State::Again {
+            return self.begins();
+        }
+        self.state.set(State::Idle);
+        if let Some(manager) = &self.manager {
+            manager.status(&status());
+            manager.ready();
+        }
+        false
+    }
+
+    /// Whoever asked waits for a beginning that is later than that.
+    fn begins(&self) -> bool {
+        self.state.set(State::Busy);
+        if let Some(manager) = &self.manager {
+            manager.reloading();
+        }
+        true
+    }
+}
 
 impl Reload {
     /// Reloads when SIGHUP comes.
@@ -42,20 +87,12 @@ impl Reload {
         running: Rc<RefCell<Running>>,
         manager: Option<Notifier>,
     ) -> Result<(), Error> {
-        let reload = Self { running, manager, state: Rc::new(RefCell::new(State::Idle)) };
-        reactor.on_signal(Signal::HUP, move |reactor| reload.clone().ask(reactor))
-    }
-
-    fn ask(self, reactor: &mut Reactor) {
-        let before = self.state.replace(State::Busy);
-        if before != State::Idle {
-            self.state.replace(State::Again);
-            return;
-        }
-        if let Some(manager) = &self.manager {
-            manager.reloading();
-        }
-        self.begin(reactor);
+        let reload = Self { running, progress: Progress::new(manager) };
+        reactor.on_signal(Signal::HUP, move |reactor| {
+            if reload.progress.ask() {
+                reload.clone().begin(reactor);
+            }
+        })
     }
 
     fn begin(self, reactor: &mut Reactor) {
@@ -75,8 +112,8 @@ impl Reload {
 
     fn apply(self, reactor: &mut Reactor, read: Result<Read, Error>) {
         let read = read.unwrap_or_else(|error| Err(Problem::Reactor(error)));
-        let applied = read.and_then(|(configuration, tls)| {
-            self.running.borrow_mut().apply(reactor, configuration, tls)
+        let applied = read.and_then(|(configuration, ahead)| {
+            self.running.borrow_mut().apply(reactor, configuration, ahead)
         });
         match applied {
             Ok(changed) => {
@@ -96,16 +133,8 @@ impl Reload {
     /// Reads them again where a socket has stayed: the sessions of its clients go on.
     fn read_certificates(self, reactor: &mut Reactor, applied: bool) {
         let servers = self.running.borrow().tls();
-        let reading = reactor.defer_to_thread(move || {
-            let results = servers.iter().map(TlsServer::reload);
-            results.filter_map(Result::err).map(|error| error.to_string()).collect::<Vec<_>>()
-        });
-        reading.then(move |reactor, read| {
-            let problems = read.unwrap_or_else(|error| vec![error.to_string()]);
-            for problem in &problems {
-                warn!("TLS: what was read before stays in use: {problem}");
-            }
-            self.end(reactor, applied || problems.is_empty());
+        read_certificates(reactor, servers, move |reactor, good| {
+            self.end(reactor, applied || good)
         });
     }
 
@@ -113,19 +142,33 @@ impl Reload {
         if good {
             info!("reloaded");
         }
-        if self.state.replace(State::Idle) == State::Again {
-            self.state.replace(State::Busy);
-            return self.begin(reactor);
-        }
-        if let Some(manager) = &self.manager {
-            manager.status(&serve::status(&self.running.borrow(), good));
-            manager.ready();
+        if self.progress.end(|| serve::status(self.running.borrow().addresses(), good)) {
+            self.begin(reactor);
         }
     }
 }
 
+/// Reads certificates again, and calls `then` with whether all of them could be.
+pub(crate) fn read_certificates(
+    reactor: &mut Reactor,
+    servers: Vec<TlsServer>,
+    then: impl FnOnce(&mut Reactor, bool) + 'static,
+) {
+    let reading = reactor.defer_to_thread(move || {
+        let results = servers.iter().map(TlsServer::reload);
+        results.filter_map(Result::err).map(|error| error.to_string()).collect::<Vec<_>>()
+    });
+    reading.then(move |reactor, read| {
+        let problems = read.unwrap_or_else(|error| vec![error.to_string()]);
+        for problem in &problems {
+            warn!("TLS: what was read before stays in use: {problem}");
+        }
+        then(reactor, problems.is_empty());
+    });
+}
+
 fn read(file: &Path) -> Read {
     let configuration = config::read(file).map_err(Problem::Config)?;
-    let tls = running::read_tls(&configuration)?;
-    Ok((configuration, tls))
+    let ahead = Ahead::read(&configuration)?;
+    Ok((configuration, ahead))
 }

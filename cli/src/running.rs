@@ -1,19 +1,20 @@
 //! What runs: the services with their sockets and message queues, from their start on, and becoming
 //! what a changed configuration says.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
 use log::{info, warn};
 use ropewalk::amqp::server::Server;
 use ropewalk::redis::server::{Config, Server as ChannelServer};
 use ropewalk::tls::TlsServer;
-use ropewalk::{Address, Endpoint, Policy, Reactor, TlsFiles, TrafficLog};
+use ropewalk::{Address, Policy, Reactor, TrafficLog};
 
+use crate::ahead::Ahead;
 use crate::amqp::Amqp;
 use crate::config::{Configuration, Named, Settings, differences};
 use crate::policies::{Policies, is_limit};
-use crate::privileges::Identity;
+use crate::privileges::{self, Identity};
 use crate::process::Process;
 use crate::serve::Problem;
 use crate::service::{Service, Shared};
@@ -116,110 +117,28 @@ impl Running {
         reactor: &mut Reactor,
         bound: impl FnOnce() -> Result<(), Problem>,
     ) -> Result<Vec<Listener>, Problem> {
-        let policies = self.policies_of(&self.configuration)?;
-        let channels = self.channels_of(&self.configuration)?;
-        let mut change = self.sockets.change(reactor, Vec::new());
-        let mut queues = Vec::new();
-        let services = self.configuration.services.iter().zip(&policies);
-        for (Named { name, service, settings }, policy) in services {
-            let shared = match service {
-                Service::Amqp(options) => {
-                    let place = Place::of(options, name, self.identity.as_ref(), &queues)?;
-                    queues.push(Queue {
-                        place,
-                        server: options.server(),
-                        settings: settings.clone(),
-                    });
-                    queues.last().map(|queue| Shared::Queue(queue.server.clone()))
-                }
-                _ => channels_for(&channels, name),
-            };
-            change.of(name);
-            let listening = service.listen_at(&mut change, policy.policy.as_ref(), shared.as_ref());
-            listening.map_err(|error| Problem::listen(name, error))?;
-        }
-        let changed = change.commit();
-        bound()?;
-        let options = self.configuration.services.iter().filter_map(|named| match &named.service {
-            Service::Amqp(options) => Some((&named.name, options)),
-            _ => None,
-        });
-        for ((name, options), queue) in options.zip(&queues) {
-            let started = options.start(&queue.server, self.identity.as_ref(), reactor);
-            started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
-        }
-        self.queues = queues;
-        self.channels = channels;
-        self.policies = policies;
-        Ok(changed.opened)
+        let configuration = std::mem::take(&mut self.configuration);
+        let changed = self.become_of(reactor, &configuration, Ahead::default(), bound);
+        self.configuration = configuration;
+        Ok(changed?.0.opened)
     }
 
-    /// Becomes what another configuration says, or changes nothing and says why. `tls` are servers for
-    /// its `tls://` addresses. What it says and cannot be had without a restart is told.
+    /// Becomes what another configuration says, or changes nothing and says why. `ahead` is what was
+    /// read of its files. What it says and cannot be had without a restart is told.
     pub(crate) fn apply(
         &mut self,
         reactor: &mut Reactor,
         new: Configuration,
-        tls: Vec<(TlsFiles, TlsServer)>,
+        ahead: Ahead,
     ) -> Result<Changed, Problem> {
         let mut later = self.at_restart(&new);
-        let policies = self.policies_of(&new)?;
-        let channels = self.channels_of(&new)?;
-        let mut change = self.sockets.change(reactor, tls);
-        let mut wanted: Vec<Queue> = Vec::new();
-        let mut opened = Vec::new();
-        for (Named { name, service, settings }, policy) in new.services.iter().zip(&policies) {
-            let shared = match service {
-                Service::Amqp(options) => {
-                    let place = Place::of(options, name, self.identity.as_ref(), &wanted)?;
-                    let there = self.queues.iter().find(|queue| queue.place == place);
-                    let (server, settings) = match there {
-                        Some(Queue { server, settings: before, .. }) => {
-                            for (key, line) in differences(before, settings) {
-                                if !["kind", "name", "listen"].contains(&key) && !is_limit(key) {
-                                    later.push((line, format!("{name}: `{key}`")));
-                                }
-                            }
-                            (server.clone(), before.clone())
-                        }
-                        None => {
-                            let server = options.server();
-                            opened.push((name, options, server.clone()));
-                            (server, settings.clone())
-                        }
-                    };
-                    wanted.push(Queue { place, server: server.clone(), settings });
-                    Some(Shared::Queue(server))
-                }
-                _ => channels_for(&channels, name),
-            };
-            change.of(name);
-            let listening = service.listen_at(&mut change, policy.policy.as_ref(), shared.as_ref());
-            listening.map_err(|error| Problem::listen(name, error))?;
-        }
-        for (name, options, server) in opened {
-            let started = options.start(&server, self.identity.as_ref(), change.reactor);
-            started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
-        }
-        let changed = change.commit();
-        for Channels { server, config, .. } in &channels {
-            server.set_config(config.clone());
-        }
-        self.channels = channels;
+        let (changed, of_services) = self.become_of(reactor, &new, ahead, || Ok(()))?;
+        later.extend(of_services);
         for (service, endpoint) in &changed.unchanged {
             let named = new.services.iter().find(|named| named.name == *service);
-            let line = named.and_then(|named| named.settings.get("listen"));
-            let line = line.map_or(0, |setting| setting.line);
+            let line = named.map_or(0, |named| named.line_of("listen"));
             later.push((line, format!("{service}: what {endpoint} says of its socket")));
         }
-        let left = self
-            .queues
-            .drain(..)
-            .filter(|queue| !wanted.iter().any(|wanted| wanted.place == queue.place));
-        let left: Vec<_> = left.collect();
-        self.queues = wanted;
-        self.queues.extend(left);
-        self.policies = policies;
         let file = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         later.sort();
         for (line, what) in later {
@@ -232,16 +151,96 @@ impl Running {
         Ok(changed)
     }
 
-    /// The policies of all services, in their order: those that are there, where nothing has changed.
-    fn policies_of(&self, configuration: &Configuration) -> Result<Vec<ServicePolicy>, Problem> {
-        let services = configuration.services.iter();
-        let policies = services.map(|Named { name, service, .. }| {
-            let asked = service.policies();
-            let there = self.policies.iter().find(|kept| kept.service == *name);
-            let log = match there.filter(|kept| kept.asked.same_log(&asked)) {
-                Some(kept) => kept.log.clone(),
-                None => asked.open_log().map_err(|error| Problem::listen(name, error))?,
+    /// Listens as a configuration says, calls `bound`, opens the message queues that are not there
+    /// yet, and only then gives up what is not in it. With the change comes what in it needs a
+    /// restart, by line.
+    fn become_of(
+        &mut self,
+        reactor: &mut Reactor,
+        new: &Configuration,
+        mut ahead: Ahead,
+        bound: impl FnOnce() -> Result<(), Problem>,
+    ) -> Result<(Changed, Vec<(usize, String)>), Problem> {
+        let mut later = Vec::new();
+        let policies = self.policies_of(new, &mut later)?;
+        let channels = self.channels_of(new, &mut ahead)?;
+        let mut change = self.sockets.change(reactor, std::mem::take(&mut ahead.tls));
+        let mut wanted: Vec<Queue> = Vec::new();
+        let mut unopened = Vec::new();
+        for (Named { name, service, settings, .. }, policy) in new.services.iter().zip(&policies) {
+            let shared = match service {
+                Service::Amqp(options) => {
+                    let others = wanted.iter().map(|queue| &queue.place);
+                    let place = Place::of(options, name, self.identity.as_ref(), others)?;
+                    let there = self.queues.iter().find(|queue| queue.place == place);
+                    let (server, settings) = match there {
+                        Some(Queue { server, settings: before, .. }) => {
+                            for (key, line) in differences(before, settings) {
+                                if !["kind", "name", "listen"].contains(&key) && !is_limit(key) {
+                                    later.push((line, format!("{name}: `{key}`")));
+                                }
+                            }
+                            (server.clone(), before.clone())
+                        }
+                        None => {
+                            let server = options.server();
+                            unopened.push((name, options, server.clone()));
+                            (server, settings.clone())
+                        }
+                    };
+                    wanted.push(Queue { place, server: server.clone(), settings });
+                    Some(Shared::Queue(server))
+                }
+                _ => channels_for(&channels, name),
             };
+            change.of(name);
+            let listening = service.listen_at(&mut change, policy.policy.as_ref(), shared.as_ref());
+            listening.map_err(|error| Problem::listen(name, error))?;
+        }
+        bound()?;
+        for (name, options, server) in unopened {
+            let files = ahead.queue(name).unwrap_or_else(|| options.read_files());
+            let started = options.start(&server, files, self.identity.as_ref(), change.reactor);
+            started.map_err(|error| Problem::Amqp { name: name.clone(), error })?;
+        }
+        let changed = change.commit();
+        for Channels { server, config, .. } in &channels {
+            server.set_config(config.clone());
+        }
+        let mut left = std::mem::take(&mut self.queues);
+        left.retain(|queue| !wanted.iter().any(|wanted| wanted.place == queue.place));
+        self.queues = wanted;
+        self.queues.append(&mut left);
+        self.channels = channels;
+        self.policies = policies;
+        Ok((changed, later))
+    }
+
+    /// The policies of all services, in their order: those that are there, where nothing has changed.
+    /// A traffic log that is there stays as it is.
+    fn policies_of(
+        &self,
+        configuration: &Configuration,
+        later: &mut Vec<(usize, String)>,
+    ) -> Result<Vec<ServicePolicy>, Problem> {
+        let services = configuration.services.iter();
+        let policies = services.map(|named| {
+            let name = &named.name;
+            let mut asked = named.service.policies();
+            let log = match self.policies.iter().find(|kept| kept.asked.same_log(&asked)) {
+                Some(kept) => {
+                    if asked.keep_log_of(&kept.asked) {
+                        let key = "traffic-log-size";
+                        later.push((named.line_of(key), format!("{name}: `{key}`")));
+                    }
+                    kept.log.clone()
+                }
+                None => {
+                    let opened = asked.open_log(self.identity.as_ref());
+                    opened.map_err(|error| Problem::listen(name, error))?
+                }
+            };
+            let there = self.policies.iter().find(|kept| kept.service == *name);
             let policy = match there.filter(|kept| kept.asked == asked) {
                 Some(kept) => kept.policy.clone(),
                 None => asked.policy(log.as_ref()),
@@ -253,11 +252,15 @@ impl Running {
 
     /// The publish/subscribe servers of a configuration: those that are there, with what it says of
     /// them now.
-    fn channels_of(&self, configuration: &Configuration) -> Result<Vec<Channels>, Problem> {
+    fn channels_of(
+        &self,
+        configuration: &Configuration,
+        ahead: &mut Ahead,
+    ) -> Result<Vec<Channels>, Problem> {
         let mut channels = Vec::new();
         for Named { name, service, .. } in &configuration.services {
             let Service::Redis(options) = service else { continue };
-            let config = options.config();
+            let config = ahead.channels(name).unwrap_or_else(|| options.config());
             let config = config.map_err(|error| Problem::Redis { name: name.clone(), error })?;
             let there = self.channels.iter().find(|there| there.service == *name);
             let server = match there {
@@ -276,16 +279,13 @@ impl Running {
         found.map(|(key, line)| (line, format!("`{key}`"))).collect()
     }
 
-    /// Warns of what the process will not be able to read again once it is another user.
+    /// Warns of what the process will not be able to read again, or to write, now that it is another
+    /// user.
     pub(crate) fn warn_of_unreadable(&self) {
         let Some(identity) = &self.identity else { return };
         let services = self.configuration.services.iter();
-        let endpoints = services.flat_map(|named| named.service.endpoints());
-        let files = endpoints.flat_map(|endpoint| {
-            let tls = endpoint.tls().cloned().unwrap_or_default();
-            [tls.certificate, tls.key, tls.client_ca]
-        });
-        let mut files: Vec<_> = files.flatten().chain(self.file.clone()).collect();
+        let files = services.clone().flat_map(|named| named.service.files());
+        let mut files: Vec<_> = files.chain(self.file.clone()).collect();
         files.sort();
         files.dedup();
         for file in files {
@@ -294,6 +294,18 @@ impl Running {
                 warn!(
                     "{file}: {identity} cannot read it ({error}): when it changes, that needs a \
                      restart, unless the user may read it"
+                );
+            }
+        }
+        let logs = self.policies.iter().filter_map(|policy| policy.asked.log_path());
+        for log in logs {
+            let file = log.display();
+            if let Err(error) = OpenOptions::new().append(true).open(log) {
+                warn!("{file}: {identity} cannot write it ({error}): a reload may fail to open it");
+            } else if let Err(error) = privileges::can_write_beside(log) {
+                warn!(
+                    "{file}: {identity} cannot write in its directory ({error}): when it is to be put \
+                     aside, there is no more of it"
                 );
             }
         }
@@ -307,11 +319,11 @@ fn channels_for(all: &[Channels], service: &str) -> Option<Shared> {
 
 impl Place {
     /// Where a message queue is, if no other one is there.
-    fn of(
+    fn of<'a>(
         options: &Amqp,
         name: &str,
         identity: Option<&Identity>,
-        others: &[Queue],
+        mut others: impl Iterator<Item = &'a Self>,
     ) -> Result<Self, Problem> {
         let problem = |error| Problem::Amqp { name: name.to_owned(), error };
         let place = match options.directory(identity).map_err(problem)? {
@@ -319,7 +331,7 @@ impl Place {
             None => Self::Memory(name.to_owned()),
         };
         match &place {
-            Self::Directory(directory) if others.iter().any(|other| other.place == place) => {
+            Self::Directory(directory) if others.any(|other| *other == place) => {
                 let directory = directory.display();
                 Err(Problem::Process(format!(
                     "{name}: another message queue has its data in {directory}; choose one with `data`"
@@ -344,20 +356,16 @@ pub(crate) fn tell(changed: &Changed) {
     }
 }
 
-/// The TLS servers that a configuration needs, their files read.
-pub(crate) fn read_tls(
+/// Sees to it that each message queue has a place, and one of its own.
+pub(crate) fn check_places(
     configuration: &Configuration,
-) -> Result<Vec<(TlsFiles, TlsServer)>, Problem> {
-    let mut servers: Vec<(TlsFiles, TlsServer)> = Vec::new();
-    for named in &configuration.services {
-        for endpoint in named.service.endpoints() {
-            let Some(files) = Endpoint::tls(&endpoint) else { continue };
-            if !servers.iter().any(|(read, _)| read == files) {
-                let server = files.server();
-                let server = server.map_err(|error| Problem::listen(&named.name, error))?;
-                servers.push((files.clone(), server));
-            }
+    identity: Option<&Identity>,
+) -> Result<(), Problem> {
+    let mut places: Vec<Place> = Vec::new();
+    for Named { name, service, .. } in &configuration.services {
+        if let Service::Amqp(options) = service {
+            places.push(Place::of(options, name, identity, places.iter())?);
         }
     }
-    Ok(servers)
+    Ok(())
 }

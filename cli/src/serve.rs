@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ropewalk::{Error, Notifier, Reactor};
 
+use crate::ahead::Ahead;
 use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command, Serve};
 use crate::config::{self, ConfigError, Configuration};
@@ -110,7 +111,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     if let [named] = &configuration.services[..]
         && let Some(count) = named.service.threads()
     {
-        return threads::run(named, count, manager.as_ref(), instead);
+        return threads::run(named, count, manager, instead);
     }
     let process = configuration.process.clone();
     process.set_log_level();
@@ -139,7 +140,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     }
     if let Some(manager) = &manager {
         manager.attach(&mut reactor);
-        manager.status(&status(&running.borrow(), true));
+        manager.status(&status(running.borrow().addresses(), true));
         manager.ready();
     }
     let ran = reactor.run().map_err(Problem::Reactor);
@@ -160,30 +161,20 @@ fn identity(configuration: &Configuration) -> Result<Option<Identity>, Problem> 
 
 /// Reads what a start would read, and says what there is; nothing is started.
 fn check(configuration: &Configuration) -> Result<String, Problem> {
-    if let Some(who) = configuration.process.user() {
-        let found = Identity::find(&who);
-        found.map_err(|problem| Problem::Process(format!("user: {problem}")))?;
-    }
-    running::read_tls(configuration)?;
-    let mut addresses = 0;
-    for named in &configuration.services {
-        addresses += named.service.endpoints().len();
-        if let Service::Amqp(options) = &named.service {
-            let checked = options.check();
-            checked.map_err(|error| Problem::Amqp { name: named.name.clone(), error })?;
-        }
-        if let Service::Redis(options) = &named.service {
-            let checked = options.config();
-            checked.map_err(|error| Problem::Redis { name: named.name.clone(), error })?;
-        }
-    }
+    let who = configuration.process.user();
+    let identity = who.as_ref().map(Identity::find).transpose();
+    let identity = identity.map_err(|problem| Problem::Process(format!("user: {problem}")))?;
+    running::check_places(configuration, identity.as_ref())?;
+    Ahead::read(configuration)?.check()?;
+    let services = configuration.services.iter();
+    let addresses = services.map(|named| named.service.endpoints().len()).sum();
     let services = configuration.services.len();
     Ok(format!("fine, {} on {}", count(services, "service"), count(addresses, "address")))
 }
 
 /// How it goes, for the service manager.
-pub(crate) fn status(running: &Running, good: bool) -> String {
-    let addresses = count(running.addresses(), "address");
+pub(crate) fn status(addresses: usize, good: bool) -> String {
+    let addresses = count(addresses, "address");
     match good {
         true => format!("Listening on {addresses}"),
         false => format!("Listening on {addresses}; the last reload failed, see the log"),

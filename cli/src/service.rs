@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -263,6 +264,20 @@ impl Service {
             }
             chosen => chosen.iter().map(|Listen(endpoint)| endpoint.clone()).collect(),
         }
+    }
+
+    /// The files that a reload reads again.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let endpoints = self.endpoints();
+        let certificates = endpoints
+            .iter()
+            .filter_map(Endpoint::tls)
+            .flat_map(|tls| [tls.certificate.clone(), tls.key.clone(), tls.client_ca.clone()]);
+        let password = match self {
+            Self::Redis(options) => options.password_file().map(PathBuf::from),
+            _ => None,
+        };
+        certificates.flatten().chain(password).collect()
     }
 
     /// Serves on one more reactor at an address that several share. Only for services without a

@@ -220,6 +220,15 @@ impl<T: 'static> Deferred<T> {
 
     /// Fails with [`Error::TimedOut`], and cancels, if there is no result within `limit`.
     pub fn timeout(self, limit: Duration) -> Self {
+        self.timeout_with(limit, || Error::TimedOut)
+    }
+
+    /// As [`timeout`](Self::timeout), with an error that the work itself cannot have failed with.
+    pub(crate) fn timeout_with(
+        self,
+        limit: Duration,
+        error: impl FnOnce() -> Error + 'static,
+    ) -> Self {
         let slot = Rc::downgrade(&self.slot);
         let local = self.slot.borrow().local.clone();
         local.call_soon(move |reactor| {
@@ -230,7 +239,7 @@ impl<T: 'static> Deferred<T> {
             let timer = reactor.call_later(limit, move |_| {
                 if let Some(slot) = slot.upgrade() {
                     slot.borrow_mut().timer = None;
-                    cancel(&slot, Error::TimedOut);
+                    cancel(&slot, error());
                 }
             });
             let earlier = strong.borrow_mut().timer.replace(timer);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
@@ -25,7 +25,7 @@ const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
 /// all the same, a message that got lost (`READY=1`) is worse than a loop that stands still.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The way to the service manager of this process; clones are one.
+/// The way to the service manager of this process, from any of its threads; clones are one.
 ///
 /// A unit of `Type=notify` is started when it says [`ready`](Self::ready), so that what depends on it
 /// finds it working. With `Type=notify-reload`, `systemctl reload` sends SIGHUP and waits for
@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone)]
 pub struct Notifier {
-    line: Rc<Line>,
+    line: Arc<Line>,
 }
 
 struct Line {
@@ -74,7 +74,7 @@ impl Notifier {
         let watchdog = watchdog(std::process::id(), interval.as_deref(), process.as_deref());
         system::forget_variables(&[SOCKET, WATCHDOG_INTERVAL, WATCHDOG_PROCESS]);
         let mut notifier = Self::to(&name)?;
-        if let Some(line) = Rc::get_mut(&mut notifier.line) {
+        if let Some(line) = Arc::get_mut(&mut notifier.line) {
             line.watchdog = watchdog;
         }
         Ok(Some(notifier))
@@ -91,7 +91,7 @@ impl Notifier {
         })?;
         let socket = UnixDatagram::unbound().map_err(Error::System)?;
         socket.set_write_timeout(Some(PATIENCE)).map_err(Error::System)?;
-        Ok(Self { line: Rc::new(Line { socket, to, watchdog: None }) })
+        Ok(Self { line: Arc::new(Line { socket, to, watchdog: None }) })
     }
 
     /// How long the manager waits for a sign of life before it kills this process (`WatchdogSec=`).
@@ -228,7 +228,7 @@ mod tests {
     fn a_reactor_gives_signs_of_life_at_half_of_the_interval_and_tells_of_its_stop() {
         let path = std::env::temp_dir().join(format!("ropewalk-watchdog-{}", std::process::id()));
         let (socket, mut notifier) = manager(&path.display().to_string());
-        let line = Rc::get_mut(&mut notifier.line).expect("there is one");
+        let line = Arc::get_mut(&mut notifier.line).expect("there is one");
         line.watchdog = Some(Duration::from_secs(10));
         let mut simulation = Simulation::calm();
         notifier.attach(simulation.reactor());

@@ -157,7 +157,7 @@ pub trait ProcessProtocol: Any {
 
     /// The child has ended and was reaped. Some of its output may still be on its way, and a
     /// process that it started may hold its pipes for as long as it likes:
-    /// [`lose_connection`](ProcessTransport::lose_connection) waits no longer for that.
+    /// [`terminate`](ProcessTransport::terminate) receives what is in them, and waits no longer.
     #[doc(alias = "processExited")]
     fn process_exited(&mut self, transport: &mut ProcessTransport<'_>, status: ProcessStatus) {
         let _ = (transport, status);

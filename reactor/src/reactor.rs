@@ -355,13 +355,11 @@ impl Reactor {
     pub(crate) fn crash(mut self) {
         self.core.shutdown.give_up();
         self.core.local.close();
-        let protocols = std::mem::take(&mut self.protocols);
-        let datagrams = std::mem::take(&mut self.datagrams);
-        for dropped in [isolate(|| drop(protocols)), isolate(|| drop(datagrams))] {
-            if let Err(message) = dropped {
-                error!(target: LOG, "a protocol panicked when it was dropped: {message}");
-            }
-        }
+        drop_each(std::mem::take(&mut self.protocols));
+        drop_each(std::mem::take(&mut self.datagrams));
+        drop_each(std::mem::take(&mut self.processes));
+        drop_each(std::mem::take(&mut self.core.births));
+        drop_each(std::mem::take(&mut self.core.children.births));
     }
 
     /// When the simulation has to wake this reactor: at once, or at a deadline.
@@ -370,6 +368,15 @@ impl Reactor {
             return Some(0);
         }
         self.core.timers.next_deadline()
+    }
+}
+
+/// Drops values of users, none of which keeps the next one from being dropped.
+fn drop_each<T>(values: impl IntoIterator<Item = T>) {
+    for value in values {
+        if let Err(message) = isolate(|| drop(value)) {
+            error!(target: LOG, "a protocol panicked when it was dropped: {message}");
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::panics::isolate;
 use crate::setters::setters;
 use crate::{
     Address, Deferred, Endpoint, Error, Factory, ListenOptions, ListenerId, Reactor, Result,
@@ -116,8 +117,12 @@ impl<F: Factory, M: FnMut() -> F + 'static> Service for ListeningService<M> {
         let (options, endpoint) = (self.options.clone(), self.endpoint.clone());
         let listener = reactor.listen_with(options, endpoint, (self.make)())?;
         self.listener = Some(listener);
-        if let (Some(tell), Some(address)) = (&mut self.tell, reactor.address(listener)) {
-            tell(&address);
+        if let (Some(tell), Some(address)) = (&mut self.tell, reactor.address(listener))
+            && let Err(message) = isolate(|| tell(&address))
+        {
+            // It has not started, so nobody will stop it.
+            self.stop(reactor);
+            return Err(format!("what was to be told of its address panicked: {message}").into());
         }
         Ok(None)
     }

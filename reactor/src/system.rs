@@ -190,18 +190,17 @@ pub(crate) fn peer_credentials(_: impl AsFd) -> io::Result<PeerCredentials> {
 }
 
 /// Takes variables out of the environment, if no other thread is there that could be reading it
-/// meanwhile; else they stay. Answers whether it did so.
-pub(crate) fn forget_variables(names: &[&str]) -> bool {
+/// meanwhile; else they stay.
+pub(crate) fn forget_variables(names: &[&str]) {
     let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count);
     if !matches!(threads, Ok(1)) {
-        return false; // or it cannot be told
+        return; // or it cannot be told
     }
     for name in names {
         // SAFETY: the environment may be changed while nobody else reads or changes it, and this is
         // the only thread of the process: the kernel has just listed them, and none is started here.
         unsafe { std::env::remove_var(name) };
     }
-    true
 }
 
 /// Makes a call again as long as a signal interrupts it.

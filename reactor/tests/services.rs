@@ -413,3 +413,75 @@ fn in_any_order_of_requests_starts_and_stops_are_paired_and_everything_ends() {
         }
     }
 }
+
+#[test]
+fn a_start_that_was_given_up_does_not_decide_the_next_one() {
+    let mut simulation = Simulation::calm();
+    let story = Story::new(&[("slow", Way::Later(10), Way::AtOnce)]);
+    let first = outcome(story.services.start(simulation.reactor()));
+    simulation.run_for(Duration::from_secs(4));
+    story.services.stop(simulation.reactor()).forget();
+    simulation.run_for(Duration::from_secs(1));
+    assert_eq!(text(&first).as_deref(), Some("cancelled"));
+    let second = outcome(story.services.start(simulation.reactor()));
+    simulation.run_for(Duration::from_secs(7));
+    let told = story.told();
+    assert!(told.contains(&"start slow done".to_owned()), "the first one: {told:?}");
+    assert_eq!(story.services.state("slow"), Some(ServiceState::Starting));
+    simulation.run_for(Duration::from_secs(4));
+    assert_eq!(story.services.state("slow"), Some(ServiceState::Running));
+    assert!(second.borrow()[0].is_ok());
+}
+
+/// Its start and its stop fail with an error that looks like one of `Services`.
+struct Alike(fn() -> Error, Told);
+
+impl Service for Alike {
+    fn start(&mut self, reactor: &mut Reactor) -> Result<Option<Deferred<()>>> {
+        let (promise, deferred) = reactor.deferred();
+        promise.fail((self.0)());
+        Ok(Some(deferred))
+    }
+
+    fn stop(&mut self, _: &mut Reactor) -> Option<Deferred<()>> {
+        self.1.borrow_mut().push("stop".to_owned());
+        None
+    }
+}
+
+#[test]
+fn an_error_of_a_services_own_is_not_taken_for_a_deadline_or_a_stop() {
+    for (error, said) in [
+        ((|| Error::TimedOut) as fn() -> Error, Error::TimedOut.to_string()),
+        (|| Error::Cancelled, Error::Cancelled.to_string()),
+    ] {
+        let mut simulation = Simulation::calm();
+        let (services, told) = (Services::new(), Told::default());
+        services.add("alike", Alike(error, told.clone())).expect("a name of its own");
+        let started = outcome(services.start(simulation.reactor()));
+        simulation.settle();
+        let Err(failure @ Error::Service { .. }) = &started.borrow()[0] else {
+            panic!("it has failed by itself")
+        };
+        assert!(failure.to_string().contains(&said), "{failure}");
+        assert!(told.borrow().is_empty(), "it has nothing to stop");
+    }
+}
+
+#[test]
+fn a_listener_does_not_stay_when_what_is_told_of_it_panics() {
+    let mut simulation = Simulation::calm();
+    let services = Services::new();
+    let endpoint: Endpoint = SERVER.parse().expect("an address");
+    let factory = || |_| Some(Probe::new(&Record::new()));
+    let listening = ListeningService::new(endpoint, factory).on_listening(|_| panic!("no luck"));
+    services.add("server", listening).expect("a name of its own");
+    let started = outcome(services.start(simulation.reactor()));
+    simulation.settle();
+    let failure = started.borrow()[0].as_ref().expect_err("it panicked").to_string();
+    assert!(failure.contains("server") && failure.contains("no luck"), "{failure}");
+    assert_eq!(services.state("server"), Some(ServiceState::Stopped));
+    let peer = simulation.dial(SERVER).expect("an address");
+    simulation.settle();
+    assert!(peer.was_reset(), "nobody listens");
+}

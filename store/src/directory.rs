@@ -26,14 +26,19 @@ impl Directory {
         let path = path.as_ref().to_owned();
         let name = path.display().to_string();
         if !path.is_dir() {
+            let changed = changed_by_making(&path);
             fs::create_dir_all(&path).map_err(|error| Error::io("make", &name, error))?;
-            // Its own name has to survive, too.
-            let parent = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            let synced = fs::File::open(parent).and_then(|parent| parent.sync_all());
-            synced.map_err(|error| Error::io("sync the parent of", &name, error))?;
+            // Its own name has to survive, too, and those of the new directories that it is in.
+            for parent in changed {
+                let synced = fs::File::open(&parent).and_then(|parent| parent.sync_all());
+                synced.map_err(|error| {
+                    Error::io(
+                        "sync, for a new directory in it,",
+                        &parent.display().to_string(),
+                        error,
+                    )
+                })?;
+            }
         }
         Ok(Directory { path, read_only: false })
     }
@@ -135,6 +140,20 @@ impl Disk for Directory {
     }
 }
 
+/// The directories that get a new entry when `path` is made with all that is missing above it: the
+/// parent of each new one, the outermost first.
+fn changed_by_making(path: &Path) -> Vec<PathBuf> {
+    let missing = path.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.is_dir());
+    let mut changed: Vec<_> = missing
+        .map(|new| match new.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        })
+        .collect();
+    changed.reverse();
+    changed
+}
+
 struct RealFile(fs::File);
 
 impl File for RealFile {
@@ -192,5 +211,26 @@ impl File for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_of_each_new_directory_is_changed() {
+        let here = std::env::temp_dir().join(format!("ropewalk-changed-{}", std::process::id()));
+        fs::create_dir_all(&here).expect("a directory of ours");
+        let changed = changed_by_making(&here.join("a/b/c"));
+        assert_eq!(changed, [here.clone(), here.join("a"), here.join("a/b")]);
+        assert_eq!(changed_by_making(&here.join("a")), [here.clone()]);
+        assert!(changed_by_making(&here).is_empty());
+        let relative = Path::new("no-such-directory/in-it");
+        let both = [PathBuf::from("."), PathBuf::from("no-such-directory")];
+        assert_eq!(changed_by_making(relative), both);
+        Directory::new(here.join("a/b/c")).expect("all of them are made");
+        assert!(changed_by_making(&here.join("a/b/c")).is_empty());
+        let _ = fs::remove_dir_all(&here);
     }
 }

@@ -109,8 +109,8 @@ pub(crate) struct Pipe {
     pub(crate) closing: bool,
     pub(crate) producer_paused: bool,
     pub(crate) owes_resume: bool,
-    /// The child has ended: what is there is read, and no more waited for.
-    pub(crate) is_last: bool,
+    /// The child has ended: what is there is read, up to so many bytes, and no more waited for.
+    pub(crate) last: Option<usize>,
     pub(crate) in_ready: bool,
     pub(crate) in_dirty: bool,
 }
@@ -132,7 +132,7 @@ impl Pipe {
             closing: false,
             producer_paused: false,
             owes_resume: false,
-            is_last: false,
+            last: None,
             in_ready: false,
             in_dirty: false,
         }
@@ -182,9 +182,17 @@ impl Child {
         self.pipes.iter_mut().find(|pipe| pipe.descriptor == wanted)
     }
 
-    /// Whether its story is over.
+    /// Why this side ends it; the first reason stays. One that has ended by itself was not ended by
+    /// being told to: its pipes are.
+    pub(crate) fn is_to_end(&mut self, reason: Reason) {
+        if self.status.is_none() || !matches!(reason, Reason::Closed | Reason::Aborted) {
+            self.reason.get_or_insert(reason);
+        }
+    }
+
+    /// Whether its story is over, but for the last callback.
     pub(crate) fn is_over(&self) -> bool {
-        self.status.is_some() && self.pipes.is_empty()
+        self.is_exit_told && self.pipes.is_empty()
     }
 
     pub(crate) fn shown(&self) -> String {

@@ -19,6 +19,9 @@ use crate::identity::Source;
 use crate::protocol::Reason;
 use crate::{Error, LOG, system};
 
+/// What is still read of a pipe when the child has ended and others may go on writing to it: as much
+/// as a pipe can hold, unless root lets it hold more (`/proc/sys/fs/pipe-max-size`).
+const LAST_WORDS: usize = 1 << 20;
 /// How often it is looked, at the end of a reactor, whether a killed child has gone.
 const LOOK: Duration = Duration::from_millis(2);
 /// How many times: a second in all. What SIGKILL does not end by then hangs in the kernel (a dead
@@ -97,7 +100,7 @@ impl Core {
         let Some(child) = self.children.get_mut(id) else { return };
         let mut pipes = Vec::new();
         for pipe in &mut child.pipes {
-            pipe.is_last = true;
+            pipe.last.get_or_insert(LAST_WORDS);
             pipe.readable = true; // the edge may not have been told yet
             pipes.push((pipe.descriptor, pipe.is_read()));
         }
@@ -137,7 +140,7 @@ impl Core {
     /// Asks a child to end, and kills it when it has not within its grace. The first reason stays.
     pub(crate) fn terminate_child(&mut self, id: ChildId, reason: Reason) {
         let Some(child) = self.children.get_mut(id) else { return };
-        child.reason.get_or_insert(reason);
+        child.is_to_end(reason);
         if child.status.is_some() {
             return self.wait_no_longer(id);
         }
@@ -188,7 +191,7 @@ impl Core {
     /// Kills a child, and whatever is in a group of its own with it.
     pub(crate) fn kill_child(&mut self, id: ChildId, reason: Reason) {
         let Some(child) = self.children.get_mut(id) else { return };
-        child.reason.get_or_insert(reason);
+        child.is_to_end(reason);
         if child.status.is_some() {
             return self.wait_no_longer(id);
         }
@@ -345,6 +348,49 @@ mod tests {
 
         fn process_ended(&mut self, _: &mut ProcessTransport<'_>, status: ProcessStatus) {
             self.0.borrow_mut().status = Some(status);
+        }
+    }
+
+    /// Starts another one from its own start, and waits until that has ended.
+    struct Starter(Option<Rc<RefCell<Heard>>>, Program);
+
+    impl ProcessProtocol for Starter {
+        fn process_started(&mut self, transport: &mut ProcessTransport<'_>) -> Result {
+            let program = std::mem::replace(&mut self.1, Program::new("true"));
+            let heard = self.0.take().expect("it starts once");
+            let child = transport.spawn_process(program, Listener(heard))?;
+            let pid = transport.process(child).map_or(0, |child| child.pid());
+            let pid = Pid::from_raw(pid as i32).expect("it runs");
+            // Leaves it to be reaped.
+            let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            rustix::process::waitid(WaitId::Pid(pid), how)?;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn one_that_ends_before_its_protocol_is_there_is_told_to_it_later() {
+        use crate::process::Wiring;
+
+        let pipes = || Program::shell("echo said; exit 7");
+        let none = || {
+            let program = Program::shell("exit 7").stdin(Wiring::Null);
+            program.stdout(Wiring::Null).stderr(Wiring::Null)
+        };
+        for (program, said) in [(pipes(), "said\n"), (none(), "")] {
+            let mut reactor = Reactor::new().expect("a poller");
+            reactor.core.children.portably = true;
+            let heard = Rc::new(RefCell::new(Heard::default()));
+            let starter = Starter(Some(heard.clone()), program);
+            reactor.spawn_process(Program::new("true"), starter).expect("true");
+            let mut turns = 0;
+            while reactor.process_count() > 0 {
+                reactor.turn(Some(Duration::from_secs(5))).expect("a turn");
+                turns += 1;
+                assert!(turns < 1_000, "{} are left", reactor.process_count());
+            }
+            assert_eq!(heard.borrow().status, Some(ProcessStatus::Exited(7)));
+            assert_eq!(heard.borrow().out, said.as_bytes());
         }
     }
 

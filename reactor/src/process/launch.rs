@@ -95,7 +95,7 @@ impl Core {
         Ok(id)
     }
 
-    fn launch(&mut self, id: ChildId, child: &mut Child, program: Program) -> io::Result<()> {
+    fn launch(&mut self, id: ChildId, child: &mut Child, mut program: Program) -> io::Result<()> {
         if self.network.simulated().is_some() {
             let ways = ways(&program)?;
             let (simulated, ends) = self.network.spawn_simulated(program, &ways, id.slot)?;
@@ -104,9 +104,10 @@ impl Core {
             return self.adopt_pipes(id, child, ends);
         }
         check(&program)?;
+        let wirings = std::mem::take(&mut program.wirings);
         let (theirs, ours) = match program.terminal {
-            Some((rows, columns)) => open_terminal(&program, rows, columns)?,
-            None => open_pipes(&program, None)?,
+            Some((rows, columns)) => open_terminal(wirings, rows, columns)?,
+            None => open_pipes(wirings, None)?,
         };
         self.adopt_pipes(id, child, ours)?;
         let pid = run(program, theirs, self.children.portably)?;
@@ -179,9 +180,10 @@ enum Theirs {
     Inherited,
 }
 
+type Wirings = BTreeMap<RawFd, Wiring>;
 type BothEnds = (BTreeMap<RawFd, Theirs>, Vec<OurEnd>);
 
-fn open_pipes(program: &Program, terminal: Option<OwnedFd>) -> io::Result<BothEnds> {
+fn open_pipes(wirings: Wirings, terminal: Option<OwnedFd>) -> io::Result<BothEnds> {
     let mut theirs = BTreeMap::new();
     if let Some(terminal) = terminal {
         for number in 0..3 {
@@ -189,7 +191,8 @@ fn open_pipes(program: &Program, terminal: Option<OwnedFd>) -> io::Result<BothEn
         }
     }
     let mut ours = Vec::new();
-    for (&number, wiring) in &program.wirings {
+    let mut same = Vec::new();
+    for (number, wiring) in wirings {
         if theirs.contains_key(&number) {
             continue; // the terminal
         }
@@ -209,19 +212,19 @@ fn open_pipes(program: &Program, terminal: Option<OwnedFd>) -> io::Result<BothEn
                 Theirs::Own(rustix::fs::open("/dev/null", flags, Mode::empty())?)
             }
             Wiring::Inherit => Theirs::Inherited,
-            Wiring::Descriptor(given) => Theirs::Own(given.try_clone()?),
-            Wiring::SameAs(_) => continue, // when the others are there
+            Wiring::Descriptor(given) => Theirs::Own(given),
+            Wiring::SameAs(other) => {
+                same.push((number, other)); // when the others are there
+                continue;
+            }
         };
         theirs.insert(number, end);
     }
-    for (&number, wiring) in &program.wirings {
-        if let Wiring::SameAs(other) = wiring
-            && !theirs.contains_key(&number)
-            && let Some(end) = theirs.get(other)
-        {
+    for (number, other) in same {
+        if let Some(end) = theirs.get(&other) {
             let copy = match end {
                 Theirs::Own(end) => end.try_clone()?,
-                Theirs::Inherited => system::duplicate(*other, 0)?,
+                Theirs::Inherited => system::duplicate(other, 0)?,
             };
             theirs.insert(number, Theirs::Own(copy));
         }
@@ -236,7 +239,7 @@ fn our_end(input: Option<OwnedFd>, output: Option<OwnedFd>) -> io::Result<Stream
     Ok(Stream::Pipes(Box::new(Pipes::new(input, output))))
 }
 
-fn open_terminal(program: &Program, rows: u16, columns: u16) -> io::Result<BothEnds> {
+fn open_terminal(wirings: Wirings, rows: u16, columns: u16) -> io::Result<BothEnds> {
     #[cfg(target_os = "linux")]
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     #[cfg(not(target_os = "linux"))]
@@ -250,7 +253,7 @@ fn open_terminal(program: &Program, rows: u16, columns: u16) -> io::Result<BothE
     let theirs = rustix::fs::open(name.as_c_str(), flags, Mode::empty())?;
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(&ours, size)?;
-    let (children, mut ends) = open_pipes(program, Some(theirs))?;
+    let (children, mut ends) = open_pipes(wirings, Some(theirs))?;
     ends.push((1, PipeWay::Both, our_end(Some(ours.try_clone()?), Some(ours))?));
     Ok((children, ends))
 }
@@ -292,7 +295,8 @@ fn run(program: Program, mut theirs: BTreeMap<RawFd, Theirs>, portably: bool) ->
     }
     // Copies above all numbers that the child gets: whichever is put in its place first, none of
     // those that are still to be put is overwritten.
-    let above = theirs.keys().next_back().map_or(3, |highest| highest + 1);
+    // (There is no number above the highest of all; the system refuses that one as well.)
+    let above = theirs.keys().next_back().map_or(3, |highest| highest.saturating_add(1));
     let mut copies = Vec::new();
     for (&number, end) in &theirs {
         let from = match end {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use log::{debug, error, warn};
 
-use super::child::{ChildId, Ended};
+use super::child::{ChildId, Ended, Pipe};
 use super::{ProcessProtocol, ProcessTransport};
 use crate::core::Core;
 use crate::panics::isolate;
@@ -27,16 +27,25 @@ impl Reactor {
             self.process_callback(id, |protocol, transport| protocol.process_started(transport));
         }
         for (id, descriptor) in std::mem::take(&mut self.core.children.closed) {
-            let Some(child) = self.core.children.get_mut(id) else { continue };
-            child.pipes.retain(|pipe| pipe.stream.is_some() || pipe.descriptor != descriptor);
-            self.core.children.ending.push(id);
+            let children = &mut self.core.children;
+            let Some(child) = children.get_mut(id) else { continue };
+            let is_it = |pipe: &Pipe| pipe.stream.is_none() && pipe.descriptor == descriptor;
+            if let Some(at) = child.pipes.iter().position(is_it) {
+                let place = child.pipes.remove(at).place;
+                children.places.remove(place as usize);
+            }
+            children.ending.push(id);
             self.process_callback(id, |protocol, transport| {
                 protocol.child_connection_lost(transport, descriptor)
             });
         }
         for id in std::mem::take(&mut self.core.children.exits) {
             self.core.reap(id);
-            self.tell_exit(id);
+            match self.core.children.get(id) {
+                // Started in this very step: there is nobody yet to be told.
+                Some(child) if !child.is_born => self.core.children.exits.push(id),
+                _ => self.tell_exit(id),
+            }
         }
         for id in std::mem::take(&mut self.core.children.ending) {
             if self.core.children.get(id).is_some_and(|child| child.is_over()) {

@@ -40,13 +40,15 @@ impl Core {
         let Some(pipe) = self.children.pipe(id, descriptor) else { return };
         let Some(mut stream) = pipe.stream.take() else { return };
         pipe.unread = BytesMut::new();
-        let (place, descriptor) = (pipe.place, pipe.descriptor);
+        pipe.held_back = false;
+        let descriptor = pipe.descriptor;
         if let Some(output) = pipe.output.take() {
             self.garbage.push(output); // a queued payload may have a user's `Drop`
         }
         self.network.forget(&mut stream);
         drop(stream);
-        self.children.places.remove(place as usize);
+        // Its place stays its own until then: an event that came with this turn's others may still
+        // name it, and would be taken for one of a new child's pipe.
         self.children.closed.push((id, descriptor));
     }
 
@@ -94,7 +96,7 @@ impl Reactor {
             let Some(pipe) = child.pipe(descriptor).filter(|pipe| pipe.is_read()) else { return };
             let Some(stream) = &mut pipe.stream else { return };
             if (pipe.paused && !is_deaf) || !pipe.readable {
-                if pipe.is_last {
+                if pipe.last.is_some() {
                     self.core.close_pipe(id, descriptor);
                 }
                 return;
@@ -118,9 +120,13 @@ impl Reactor {
                     // Short is drained, but for a terminal, which gives a line or a piece at a
                     // time, and for what is closed behind it, whose edge is spent.
                     if count < READ_SIZE && !pipe.end_seen && pipe.way != PipeWay::Both {
-                        pipe.readable = pipe.is_last;
+                        pipe.readable = pipe.last.is_some();
                     }
                     budget = budget.saturating_sub(count);
+                    if let Some(left) = &mut pipe.last {
+                        *left = left.saturating_sub(count);
+                        is_over = *left == 0; // whoever goes on writing is not the child
+                    }
                     if is_deaf {
                         data.clear();
                     } else {
@@ -159,11 +165,16 @@ impl Reactor {
 
     /// Delivers again what a paused protocol left, though nothing new has arrived.
     fn redeliver_pipe(&mut self, id: ChildId, descriptor: RawFd) {
-        let Some(pipe) = self.core.children.pipe(id, descriptor) else { return };
+        let Some(child) = self.core.children.get_mut(id) else { return };
+        let is_deaf = child.is_deaf;
+        let Some(pipe) = child.pipe(descriptor) else { return };
         if pipe.paused || !std::mem::take(&mut pipe.held_back) {
             return;
         }
         let mut data = std::mem::take(&mut pipe.unread);
+        if is_deaf {
+            return;
+        }
         self.deliver_output(id, descriptor, &mut data);
         self.keep_unread(id, descriptor, data, true);
     }
@@ -261,5 +272,48 @@ impl Reactor {
                 Ok(())
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Simulation;
+    use crate::process::{ProcessProtocol, Program};
+
+    struct Silent;
+
+    impl ProcessProtocol for Silent {}
+
+    #[test]
+    fn an_event_for_a_pipe_that_has_just_closed_is_for_no_other() {
+        let mut simulation = Simulation::calm();
+        simulation.program("cat", || |_: &_, _| {});
+        let reactor = simulation.reactor();
+        let start = |reactor: &mut Reactor| {
+            let started = reactor.spawn_process(Program::new("cat"), Silent);
+            started.expect("it is known")
+        };
+        let old = start(reactor);
+        let places: Vec<_> = reactor.core.children.places.iter().map(|(place, _)| place).collect();
+        for descriptor in 0..3 {
+            reactor.core.close_pipe(old, descriptor);
+        }
+        // In the same turn, before what the poller has told is over.
+        let new = start(reactor);
+        for place in places {
+            let ready = Readiness {
+                source: crate::identity::Source::Pipe(place as u32),
+                readable: true,
+                writable: true,
+                read_closed: true,
+                failed: true,
+            };
+            reactor.core.pipe_ready(place as u32, ready);
+        }
+        let input = reactor.core.children.pipe(new, 0).expect("it has one");
+        assert!(input.stream.is_some() && !input.end_seen);
+        simulation.settle();
+        assert_eq!(simulation.reactor().core.children.places.len(), 3, "of the new one");
     }
 }

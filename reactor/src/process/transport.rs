@@ -123,8 +123,9 @@ impl ProcessTransport<'_> {
         }
     }
 
-    /// Closes all pipes, as [`close_descriptor`](Self::close_descriptor) does. A terminal hangs up,
-    /// which ends most programs; others go on until they notice.
+    /// Closes all pipes, as [`close_descriptor`](Self::close_descriptor) does: what the child has said
+    /// and was not received is thrown away. A terminal hangs up, which ends most programs; others go
+    /// on until they notice.
     #[doc(alias = "loseConnection")]
     pub fn lose_connection(&mut self) {
         let pipes = self.child().map_or(&[][..], |child| &child.pipes);
@@ -162,8 +163,9 @@ impl ProcessTransport<'_> {
 
     /// Asks it to end: its input is closed, and it is sent [`Program::stop_signal`], then SIGKILL
     /// when it has not ended within [`Program::stop_grace`]. In a process group of its own, all of
-    /// the group. What it says meanwhile is received. When it has ended, its pipes are read empty, and
-    /// closed though others may hold them.
+    /// the group. What it says meanwhile is received. When it has ended, its pipes are read empty (up
+    /// to 1 MiB each), and closed though others may hold them; for one that has ended by itself, that
+    /// is all that this does.
     pub fn terminate(&mut self) {
         self.core.terminate_child(self.id, Reason::Closed);
     }

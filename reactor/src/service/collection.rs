@@ -1,9 +1,11 @@
 //! The services of a program, and their start and stop as tasks of the loop: one at a time, each
 //! behind the one that was asked for before it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use log::{debug, info, warn};
 
@@ -63,7 +65,40 @@ struct State {
     /// Stops that were asked for and have not begun: a start that comes before them is given up.
     stops: usize,
     /// Ends the wait for the service that is just now started.
-    starting: Option<Promise<()>>,
+    starting: Option<Starting>,
+}
+
+/// One start has one: what comes of it when it was given up decides no later one. Empty once it is
+/// decided.
+type Starting = Rc<Cell<Option<Promise<Result<(), Error>>>>>;
+
+/// How the wait for a start has ended.
+enum Waited {
+    /// The deferred has fired.
+    Done(Result<(), Error>),
+    Late,
+    /// A stop was asked for.
+    GivenUp,
+}
+
+/// A deadline of [`ServiceOptions`] has passed: no deferred of a service's own fails with that.
+#[derive(Debug)]
+struct Late;
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Error::TimedOut.fmt(f)
+    }
+}
+
+impl std::error::Error for Late {}
+
+fn within<T>(limit: Duration, deferred: Deferred<T>) -> Deferred<T> {
+    deferred.timeout_with(limit, || Error::Other(Box::new(Late)))
+}
+
+fn is_late(error: &Error) -> bool {
+    matches!(error, Error::Other(error) if error.is::<Late>())
 }
 
 struct Entry {
@@ -136,8 +171,8 @@ impl Services {
     pub fn stop(&self, reactor: &mut Reactor) -> Deferred<()> {
         self.state.borrow_mut().stops += 1;
         let starting = self.state.borrow_mut().starting.take();
-        if let Some(starting) = starting {
-            starting.fail(Error::Cancelled);
+        if let Some(promise) = starting.and_then(|starting| starting.take()) {
+            promise.fail(Error::Cancelled);
         }
         let (services, local) = (self.clone(), reactor.local());
         run(reactor, async move {
@@ -244,17 +279,16 @@ impl Services {
             Ok(None) => None,
             Err(problem) => Some(problem),
             Ok(Some(deferred)) => match self.wait_for_start(local, name, deferred).await {
-                Ok(()) => None,
-                Err(error @ (Error::TimedOut | Error::Cancelled)) => {
+                Waited::Done(result) => result.err().map(BoxError::from),
+                waited => {
                     // It may still go on: its stop is to end that.
                     self.set(name, ServiceState::Running);
                     self.stop_each(local, std::slice::from_ref(name)).await;
-                    match error {
-                        Error::Cancelled => return Err(error),
-                        error => Some(error.into()),
+                    match waited {
+                        Waited::GivenUp => return Err(Error::Cancelled),
+                        _ => Some(Error::TimedOut.into()),
                     }
                 }
-                Err(error) => Some(error.into()),
             },
         };
         match problem {
@@ -276,24 +310,30 @@ impl Services {
         local: &Local,
         name: &Rc<str>,
         deferred: Deferred<()>,
-    ) -> Result<(), Error> {
+    ) -> Waited {
         let (promise, outcome) = local.deferred();
+        let starting = Starting::new(Cell::new(Some(promise)));
         {
             let mut state = self.state.borrow_mut();
             if state.stops > 0 {
-                return Err(Error::Cancelled);
+                return Waited::GivenUp;
             }
-            state.starting = Some(promise);
+            state.starting = Some(starting.clone());
         }
-        let services = self.clone();
         let limit = self.options(name).start_timeout;
-        deferred.timeout(limit).then(move |_, result| {
-            let starting = services.state.borrow_mut().starting.take();
-            if let Some(starting) = starting {
-                starting.fire(result);
+        within(limit, deferred).then(move |_, result| {
+            if let Some(promise) = starting.take() {
+                promise.succeed(result);
             }
         });
-        outcome.await
+        let outcome = outcome.await;
+        self.state.borrow_mut().starting = None;
+        match outcome {
+            Ok(Err(error)) if is_late(&error) => Waited::Late,
+            Ok(result) => Waited::Done(result),
+            Err(Error::Cancelled) => Waited::GivenUp,
+            Err(error) => Waited::Done(Err(error)),
+        }
     }
 
     /// Stops those of these that run, the last one first.
@@ -307,9 +347,9 @@ impl Services {
             let limit = self.options(name).stop_timeout;
             match self.call(local, name, |service, reactor| service.stop(reactor)).await {
                 Ok(None) => info!(target: LOG, "service {name}: stopped"),
-                Ok(Some(deferred)) => match deferred.timeout(limit).await {
+                Ok(Some(deferred)) => match within(limit, deferred).await {
                     Ok(()) => info!(target: LOG, "service {name}: stopped"),
-                    Err(Error::TimedOut) => warn!(
+                    Err(error) if is_late(&error) => warn!(
                         target: LOG,
                         "service {name}: it did not stop within {limit:?}, and is passed over"
                     ),

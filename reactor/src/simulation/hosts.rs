@@ -218,8 +218,8 @@ impl Simulation {
         }
     }
 
-    /// The machine loses its power: its program is gone at once, nothing is sent, and whoever
-    /// was connected is not told. What is sent to it gets no answer. Until it
+    /// The machine loses its power: its program is gone at once with its children, nothing is sent, and
+    /// whoever was connected is not told. What is sent to it gets no answer. Until it
     /// [starts again](Self::restart): then old connections are answered with resets, as their data
     /// comes.
     ///
@@ -236,6 +236,7 @@ impl Simulation {
             self.say(format_args!("{} crashes", self.name_of(host)));
             self.net.borrow_mut().crash(port);
             reactor.crash();
+            super::programs::crash(&self.programs, port);
             self.net.borrow_mut().crashed(port);
         }
     }

@@ -18,7 +18,7 @@ use super::network::{Net, Port, Stream};
 use super::peer::Peer;
 use crate::Signal;
 use crate::identity::Source;
-use crate::process::{OurEnd, PipeWay, ProcessStatus, Program};
+use crate::process::{OurEnd, PipeWay, ProcessStatus, Program, Wiring};
 
 /// What happens to a simulated child.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,8 @@ struct State {
     script: Option<Script>,
     started: bool,
     ends: BTreeMap<RawFd, End>,
+    /// Its descriptors, and in which of the ends each leads: several in one, where they are wired so.
+    names: BTreeMap<RawFd, RawFd>,
     /// Signals that the script has not seen.
     signals: VecDeque<Signal>,
     /// The script said so of the signal that it has just been told.
@@ -91,12 +93,25 @@ pub(crate) fn spawn(
     }
     let mut ours = Vec::new();
     let mut ends = BTreeMap::new();
+    let mut names = BTreeMap::new();
     for &(descriptor, way) in ways {
         let (our_end, their_end) = Stream::pair(port)?;
         ours.push((descriptor, way, crate::socket::Stream::Simulated(Box::new(our_end))));
         let end = End { peer: Peer::new(their_end), way, end_told: false };
         // A terminal is one: what is read there comes as from descriptor 0.
         ends.insert(descriptor, end);
+        match way {
+            PipeWay::Both => names.extend([(0, descriptor), (1, descriptor), (2, descriptor)]),
+            _ => drop(names.insert(descriptor, descriptor)),
+        }
+    }
+    for (&number, wiring) in &program.wirings {
+        if let Wiring::SameAs(other) = wiring
+            && !names.contains_key(&number)
+            && let Some(&end) = names.get(other)
+        {
+            names.insert(number, end);
+        }
     }
     programs.started += 1;
     let child = SimulatedChild(Rc::new(RefCell::new(State {
@@ -107,6 +122,7 @@ pub(crate) fn spawn(
         script: None,
         started: false,
         ends,
+        names,
         signals: VecDeque::new(),
         survives: false,
         exiting: None,
@@ -172,6 +188,21 @@ pub(crate) fn pump(programs: &Rc<RefCell<Programs>>) {
     programs.borrow_mut().children.retain(|child| !child.is_over());
 }
 
+/// The machine of this port has lost its power, and nobody is left to be told of it.
+pub(super) fn crash(programs: &Rc<RefCell<Programs>>, port: usize) {
+    let here = |child: &mut SimulatedChild| child.0.borrow().port == port;
+    let gone: Vec<_> = programs.borrow_mut().children.extract_if(.., here).collect();
+    for child in gone {
+        let mut state = child.0.borrow_mut();
+        let killed = ProcessStatus::Killed { signal: Signal::KILL, core_dumped: false };
+        state.status.get_or_insert(killed);
+        let (ends, script) = (std::mem::take(&mut state.ends), state.script.take());
+        drop(state);
+        drop(ends);
+        drop(script); // which may own anything of the test's
+    }
+}
+
 impl SimulatedChild {
     // The test's side.
 
@@ -197,19 +228,23 @@ impl SimulatedChild {
     /// Says something: 1 is its standard output, 2 its standard error. Nothing once it has ended.
     pub fn write(&self, descriptor: RawFd, data: &[u8]) {
         let mut state = self.0.borrow_mut();
-        if state.status.is_none() && state.exiting.is_none() {
-            let wanted = state.wanted(descriptor);
-            if let Some(end) = state.ends.get_mut(&wanted) {
-                end.peer.write(data);
-            }
+        if state.status.is_none()
+            && state.exiting.is_none()
+            && let Some(end) = state.end_of(descriptor)
+        {
+            end.peer.write(data);
         }
     }
 
-    /// Closes one of its descriptors.
+    /// Closes one of its descriptors. A pipe closes with the last one that leads there, a terminal with
+    /// any.
     pub fn close(&self, descriptor: RawFd) {
         let mut state = self.0.borrow_mut();
-        let wanted = state.wanted(descriptor);
-        match state.ends.get_mut(&wanted) {
+        let Some(closed) = state.names.remove(&descriptor) else { return };
+        let is_held = state.names.values().any(|&end| end == closed);
+        match state.ends.get_mut(&closed) {
+            Some(end) if end.way == PipeWay::Both => end.peer.shutdown(),
+            _ if is_held => {}
             Some(end) if end.way == PipeWay::ToChild => end.peer.close(),
             Some(end) => end.peer.shutdown(),
             None => {}
@@ -228,8 +263,7 @@ impl SimulatedChild {
 
     fn input(&self, call: impl FnOnce(&mut Peer)) {
         let mut state = self.0.borrow_mut();
-        let wanted = state.wanted(0);
-        if let Some(end) = state.ends.get_mut(&wanted) {
+        if let Some(end) = state.end_of(0) {
             call(&mut end.peer);
         }
     }
@@ -340,10 +374,10 @@ impl SimulatedChild {
 }
 
 impl State {
-    /// The end that leads to `descriptor`; a terminal has one for all three.
-    fn wanted(&self, descriptor: RawFd) -> RawFd {
-        let is_terminal = self.ends.get(&1).is_some_and(|end| end.way == PipeWay::Both);
-        if is_terminal && descriptor <= 2 { 1 } else { descriptor }
+    /// What `descriptor` leads to.
+    fn end_of(&mut self, descriptor: RawFd) -> Option<&mut End> {
+        let end = self.names.get(&descriptor)?;
+        self.ends.get_mut(end)
     }
 }
 

@@ -75,6 +75,28 @@ fn whoever_does_not_want_to_wait_for_the_pipes_closes_them() {
 }
 
 #[test]
+fn whoever_does_not_want_to_wait_may_still_want_what_was_said_and_has_not_ended_it() {
+    let record = Record::new();
+    let mut started = false;
+    let probe = Probe::new(&record)
+        .on_started(|transport| {
+            transport.pause_reading(1);
+            Ok(())
+        })
+        .on_exited(move |transport, _| {
+            assert!(!std::mem::replace(&mut started, true));
+            transport.resume_reading(1);
+            transport.terminate();
+            transport.kill();
+        });
+    let line = "(read x) <&3 & head -c 50000 /dev/zero; exit 9";
+    let program = Program::shell(line).descriptor(3, ropewalk_reactor::Wiring::ToChild);
+    run(program, &record, probe);
+    assert_eq!((record.status().code(), record.out().len()), (Some(9), 50_000));
+    assert!(record.story().reason.is_none(), "{:?}", record.story().reason);
+}
+
+#[test]
 fn signals_arrive_and_a_real_time_one_does_too() {
     for signal in ["USR2", "40"] {
         let record = Record::new();

@@ -109,6 +109,14 @@ fn a_failed_start_is_told_though_many_numbers_are_wired() {
 }
 
 #[test]
+fn a_number_that_no_process_can_have_is_an_error() {
+    let mut reactor = Reactor::new().expect("a poller");
+    let program = Program::new("true").descriptor(i32::MAX, Wiring::Null);
+    let error = reactor.spawn_process(program, Probe::new(&Record::new())).expect_err("too high");
+    assert!(error.to_string().starts_with("cannot run true: "), "{error}");
+}
+
+#[test]
 fn a_wiring_that_makes_no_sense_is_an_error() {
     let mut reactor = Reactor::new().expect("a poller");
     for (number, wiring) in [(-1, Wiring::Null), (5, Wiring::SameAs(6)), (5, Wiring::SameAs(5))] {

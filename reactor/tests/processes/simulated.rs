@@ -1,5 +1,7 @@
 //! Children on the simulated network: the same protocols, and a test plays the program.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -7,7 +9,7 @@ use ropewalk_reactor::simulation::{ChildEvent, SimulatedChild};
 use ropewalk_reactor::testing::ProcessHarness;
 use ropewalk_reactor::{
     Error, ProcessProtocol, ProcessStatus, ProcessTransport, Program, Reason, Result, Signal,
-    Simulation, Written,
+    Simulation, Wiring, Written,
 };
 
 use crate::common::{assert_same, pattern, seeds};
@@ -243,4 +245,171 @@ fn a_harness_closes_pipes_and_fills_up() {
     harness.close(1);
     harness.killed_by(Signal::HUP);
     assert_eq!(harness.ended().and_then(ProcessStatus::signal), Some(Signal::HUP));
+}
+
+#[test]
+fn descriptors_that_are_wired_to_one_pipe_are_one_until_the_last_is_closed() {
+    for seed in seeds(50) {
+        let mut simulation = Simulation::new(seed);
+        simulation.program("two", || {
+            |child: &SimulatedChild, event| match event {
+                ChildEvent::Started => {
+                    child.write(2, b"warning ");
+                    child.close(1);
+                    child.write(1, b"never ");
+                    child.write(2, b"and error ");
+                    child.write(5, b"of five");
+                    child.close(2);
+                }
+                ChildEvent::InputClosed(_) => child.exit(0),
+                _ => {}
+            }
+        });
+        let record = Record::new();
+        let program =
+            Program::new("two").stderr(Wiring::SameAs(1)).descriptor(5, Wiring::SameAs(1));
+        let id = simulation.reactor().spawn_process(program, Probe::new(&record));
+        let id = id.expect("it is known");
+        simulation.settle();
+        assert_eq!(record.out(), "warning and error of five", "seed {seed}");
+        assert!(!record.has(&Happened::Lost(1)), "5 still leads there");
+        simulation.children().remove(0).close(5);
+        simulation.settle();
+        assert!(record.has(&Happened::Lost(1)), "seed {seed}");
+        simulation.reactor().process(id).expect("it runs").close_stdin();
+        simulation.settle();
+        assert!(record.is_ended());
+    }
+}
+
+/// A child that says something on both outputs; what its protocol does with that is the test's.
+fn talker(
+    on_data: impl FnMut(&mut ProcessTransport<'_>, i32, &mut BytesMut) -> Result + 'static,
+) -> Record {
+    let mut simulation = Simulation::calm();
+    simulation.program("talker", || {
+        |child: &SimulatedChild, event| {
+            if event == ChildEvent::Started {
+                child.write(1, b"said");
+            }
+        }
+    });
+    let record = Record::new();
+    let probe = Probe::new(&record).on_data(on_data);
+    simulation.reactor().spawn_process(Program::new("talker"), probe).expect("it is known");
+    simulation.run_until(|_| record.has(&Happened::Data(1)));
+    simulation.children().remove(0).write(2, b"and warned");
+    simulation.settle();
+    assert!(record.has(&Happened::Data(2)));
+    record
+}
+
+#[test]
+fn what_was_left_in_a_pause_is_not_delivered_after_an_error_nor_once_its_pipe_is_closed() {
+    let record = talker(|transport, descriptor, _| {
+        if descriptor == 1 {
+            transport.pause_reading(1);
+            return Ok(());
+        }
+        transport.resume_reading(1);
+        Err("no more".into())
+    });
+    assert_eq!(record.count(&Happened::Data(1)), 1, "{:?}", record.story().events);
+    let record = talker(|transport, descriptor, data| {
+        if descriptor == 1 {
+            transport.pause_reading(1);
+            return Ok(());
+        }
+        data.clear();
+        transport.resume_reading(1);
+        transport.close_descriptor(1);
+        Ok(())
+    });
+    assert_eq!(record.count(&Happened::Data(1)), 1, "{:?}", record.story().events);
+    assert!(record.has(&Happened::Lost(1)));
+}
+
+#[test]
+fn whoever_writes_on_when_the_child_has_ended_is_not_read_for_ever() {
+    // Played by a pipe that holds more than any real one.
+    let mut simulation = Simulation::calm();
+    simulation.capacity(8 << 20);
+    simulation.program("parent", || {
+        |child: &SimulatedChild, event| {
+            if event == ChildEvent::Started {
+                child.write(1, &pattern(0, 4 << 20));
+            }
+        }
+    });
+    let record = Record::new();
+    let probe = Probe::new(&record)
+        .on_started(|transport| {
+            transport.pause_reading(1);
+            Ok(())
+        })
+        .on_exited(|transport, _| {
+            transport.resume_reading(1);
+            transport.terminate();
+        });
+    simulation.reactor().spawn_process(Program::new("parent"), probe).expect("it is known");
+    simulation.run_for(Duration::from_secs(5));
+    simulation.children().remove(0).killed_by(Signal::HUP);
+    simulation.settle();
+    assert!(record.is_ended());
+    let heard = record.story().out.len();
+    assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&heard), "{heard}");
+}
+
+/// Panics when it is dropped, and counts that.
+struct Bomb(Rc<Cell<u32>>);
+
+impl ProcessProtocol for Bomb {}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+        panic!("a bomb");
+    }
+}
+
+#[test]
+fn a_crash_takes_the_children_of_its_machine_and_drops_all_their_protocols() {
+    let mut simulation = Simulation::calm();
+    simulation.program("cat", cat);
+    let elsewhere = simulation.host("elsewhere", |reactor| {
+        reactor.spawn_process(Program::new("cat"), Probe::default())?;
+        Ok(())
+    });
+    let dropped = Rc::new(Cell::new(0));
+    let spawn = |simulation: &mut Simulation| {
+        let bomb = Bomb(dropped.clone());
+        simulation.reactor().spawn_process(Program::new("cat"), bomb).expect("it is known");
+    };
+    spawn(&mut simulation);
+    spawn(&mut simulation);
+    simulation.settle();
+    // Two that are not told yet that they run.
+    spawn(&mut simulation);
+    spawn(&mut simulation);
+    let children = simulation.children();
+    assert_eq!(children.len(), 5);
+    simulation.crash(0);
+    assert_eq!(dropped.get(), 4);
+    assert_eq!(simulation.children().len(), 1, "the one elsewhere");
+    let killed = |child: &&SimulatedChild| child.status().is_some_and(|how| !how.is_success());
+    assert_eq!(children.iter().filter(killed).count(), 4);
+    children.iter().for_each(|child| child.write(1, b"to nobody"));
+    simulation.restart(0);
+    let record = Record::new();
+    let probe = Probe::new(&record).on_started(|transport| {
+        transport.write(b"again");
+        transport.close_stdin();
+        Ok(())
+    });
+    simulation.reactor().spawn_process(Program::new("cat"), probe).expect("it is known");
+    simulation.settle();
+    assert!(record.is_ended());
+    assert_eq!(record.out(), "again");
+    simulation.crash(elsewhere);
+    assert_eq!((simulation.children().len(), simulation.open_sockets()), (0, 0));
 }
