@@ -18,6 +18,7 @@ pub struct ClientOptions {
     pub(crate) name: Vec<u8>,
     pub(crate) waiting_limit: usize,
     pub(crate) stream_limit: usize,
+    pub(crate) without_own: bool,
     pub(crate) first_delay: Duration,
     pub(crate) max_delay: Duration,
     pub(crate) connect: ConnectOptions,
@@ -31,6 +32,7 @@ impl Default for ClientOptions {
             name: Vec::new(),
             waiting_limit: WAITING_LIMIT,
             stream_limit: STREAM_LIMIT,
+            without_own: false,
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(30),
             connect: ConnectOptions::default(),
@@ -46,6 +48,7 @@ impl fmt::Debug for ClientOptions {
             .field("name", &self.name.escape_ascii().to_string())
             .field("waiting_limit", &self.waiting_limit)
             .field("stream_limit", &self.stream_limit)
+            .field("without_own", &self.without_own)
             .field("connect", &self.connect)
             .finish_non_exhaustive()
     }
@@ -87,6 +90,21 @@ impl ClientOptions {
     #[must_use]
     pub fn stream_limit(mut self, bytes: usize) -> Self {
         self.stream_limit = bytes;
+        self
+    }
+
+    /// Lets subscriptions of this client hear what others publish, and nothing that it has published
+    /// itself (it does hear that).
+    ///
+    /// All is on one connection then, and the server has to speak RESP3 (Redis 6); one that does not
+    /// is tried again and again. It is exact: who says the same at the same moment is heard. Only
+    /// what came next to the reply that a lost connection did not bring is dropped, since nobody
+    /// knows whose it was. A publication that was under way when a connection was lost does not come
+    /// back by the next one: the server is asked to close the former one first (`CLIENT KILL`), which
+    /// the user has to be allowed. The connection's [name](Self::name) has a random end.
+    #[must_use]
+    pub fn without_own(mut self) -> Self {
+        self.without_own = true;
         self
     }
 
