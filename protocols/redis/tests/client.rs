@@ -404,3 +404,61 @@ fn a_callback_that_panics_keeps_nobody_else_from_hearing() {
     assert_eq!(*last.borrow(), ["0", "1", "2"]);
     assert_eq!(calls.get(), 1, "whoever has panicked hears no more");
 }
+
+/// A server that is another one each time that its machine starts.
+fn serve(reactor: &mut ropewalk_reactor::Reactor) -> Result {
+    reactor.listen("0.0.0.0:6379", Server::new(Config::default()))?;
+    Ok(())
+}
+
+#[test]
+fn what_happens_to_the_connections_is_told() {
+    let mut simulation = Simulation::calm();
+    simulation.host("server", serve);
+    simulation.add_reactor();
+    let options = ClientOptions::default().without_own();
+    let client = Client::with_options(simulation.reactor_at(2), "server:6379", options);
+    let client = client.expect("a good address");
+    let told = Heard::default();
+    let place = told.clone();
+    client.on_notice(move |_, notice| place.borrow_mut().push(notice.to_string()));
+    let mut world = World { simulation, server: Server::new(Config::default()) };
+    client.publish("a", "x").then(|_, _| ());
+    world.settle();
+    assert!(client.is_connected());
+    world.simulation.kill("server");
+    world.settle();
+    assert!(!client.is_connected());
+    world.simulation.restart("server");
+    world.settle();
+    let told = told.take();
+    assert_eq!((&*told[0], &*told[2]), ("connected", "connected"), "{told:?}");
+    assert!(told[1].starts_with("lost: ") && told.len() == 3, "{told:?}");
+}
+
+#[test]
+fn a_server_that_goes_without_a_word_is_missed() {
+    for (seed, options) in
+        [ClientOptions::default(), ClientOptions::default().without_own()].into_iter().enumerate()
+    {
+        let mut simulation = Simulation::new(seed as u64);
+        simulation.host("server", serve);
+        simulation.host("other", |_| Ok(()));
+        let client = Client::with_options(simulation.reactor_at("other"), "server:6379", options);
+        let heard = Heard::default();
+        let subscription = subscribe(&client.expect("a good address"), "a", &heard);
+        let mut world = World { simulation, server: Server::new(Config::default()) };
+        let confirmed = subscription.confirmed();
+        assert_eq!(outcome(&mut world, confirmed), Ok(()));
+        world.settle(); // it is asked again and again
+        world.simulation.crash("server");
+        world.simulation.run_for(Duration::from_secs(5));
+        world.simulation.restart("server");
+        world.settle();
+        let reactor = world.simulation.reactor_at("other");
+        let publisher = Client::new(reactor, "server:6379").expect("a good address");
+        let published = publisher.publish("a", "x");
+        assert!(outcome(&mut world, published).is_ok_and(|heard| heard > 0));
+        assert_eq!(*heard.borrow(), ["x"]);
+    }
+}

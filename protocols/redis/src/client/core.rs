@@ -12,9 +12,10 @@ use ropewalk_reactor::{
 
 use super::link::{Link, Role};
 use super::own::Publication;
-use super::{ClientError, ClientOptions, Kind, Message};
+use super::{ClientError, ClientOptions, Kind, Message, Notice};
 use crate::codec::Value;
 
+pub(crate) type Told = Box<dyn FnMut(&mut Reactor, Notice)>;
 pub(crate) type Heard = Box<dyn FnMut(&mut Reactor, Message)>;
 pub(crate) type Key = (Kind, Bytes);
 
@@ -49,6 +50,8 @@ pub(crate) enum Sent {
     },
     /// The beginning or the end of a subscription.
     Subscription(Key),
+    /// Whether the server is there.
+    Ping,
 }
 
 /// How a server calls a connection that was lost: its number, and the name that it was given.
@@ -88,6 +91,8 @@ pub(crate) struct Core {
     pub(crate) last_listener: u64,
     /// Streams that hold too much; while there are any, nothing is read.
     pub(crate) full_streams: usize,
+    /// Who is told of the connections. `None` while that one is called.
+    pub(crate) told: Option<Told>,
     pub(crate) is_closed: bool,
 }
 
@@ -110,6 +115,7 @@ impl Core {
             heard_by: 0,
             last_listener: 0,
             full_streams: 0,
+            told: None,
             is_closed: false,
         }
     }
@@ -184,11 +190,11 @@ impl Core {
             promise.fail(ClientError::Closed.into());
         }
         self.waiting_bytes = 0;
-        let topics = std::mem::take(&mut self.topics);
+        let (topics, told) = (std::mem::take(&mut self.topics), self.told.take());
         let lanes = [std::mem::take(&mut self.commands), std::mem::take(&mut self.subscriptions)];
         // Listeners own users' values, which are dropped from the loop.
         self.local.call_soon(move |reactor| {
-            drop(topics);
+            drop((topics, told));
             for mut lane in lanes {
                 if let Some(connecting) = &mut lane.connecting {
                     connecting.cancel();
@@ -212,6 +218,21 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Tells of a connection, from the loop.
+pub(crate) fn tell(core: &Rc<RefCell<Core>>, notice: Notice) {
+    let (weak, inner) = (Rc::downgrade(core), core.borrow());
+    inner.local.call_soon(move |reactor| {
+        let Some(core) = weak.upgrade() else { return };
+        let told = core.borrow_mut().told.take();
+        let Some(mut told) = told else { return };
+        told(reactor, notice);
+        let mut inner = core.borrow_mut();
+        if !inner.is_closed {
+            inner.told.get_or_insert(told);
+        }
+    });
 }
 
 /// Hands on what has come, one message after the other.

@@ -8,11 +8,11 @@ use bytes::{Buf, BytesMut};
 use log::{debug, warn};
 use ropewalk_reactor::{Protocol, Reason, Result, Transport};
 
-use super::core::{Command, Core, Key, Left, Sent, hand_on};
+use super::core::{Command, Core, Key, Left, Sent, hand_on, tell};
 use super::greeting::Greeting;
 use super::message::Event;
 use super::own::Own;
-use super::{ClientError, Kind};
+use super::{ClientError, Kind, Notice};
 use crate::LOG;
 use crate::codec::{ReplyDecoder, Value, encode_command};
 
@@ -34,12 +34,17 @@ pub(crate) struct Link {
     own: Own,
     /// How the server calls this connection.
     name: Option<Left>,
+    /// Something has come since it was last looked at.
+    has_heard: bool,
+    /// It was asked whether it is there, and nothing has come since.
+    is_asked: bool,
 }
 
 impl Link {
     pub(crate) fn new(core: &Rc<RefCell<Core>>, role: Role) -> Self {
         let (core, decoder) = (Rc::downgrade(core), ReplyDecoder::default());
-        Self { core, role, greeting: None, decoder, own: Own::default(), name: None }
+        let (own, has_heard, is_asked) = (Own::default(), true, false);
+        Self { core, role, greeting: None, decoder, own, name: None, has_heard, is_asked }
     }
 
     /// A reply to the greeting; once that is over, everything begins.
@@ -66,7 +71,34 @@ impl Link {
         if self.role != Role::Subscriptions {
             self.send_commands(transport);
         }
+        tell(core, Notice::Connected);
+        self.watch(transport, core);
         Ok(())
+    }
+
+    /// Looks in a while whether the server has said anything.
+    fn watch(&self, transport: &mut Transport<'_>, core: &Rc<RefCell<Core>>) {
+        let interval = core.borrow().options.ping_interval;
+        if !interval.is_zero() {
+            transport.call_later(interval, |link: &mut Self, transport| link.look(transport));
+        }
+    }
+
+    fn look(&mut self, transport: &mut Transport<'_>) {
+        let Some(core) = self.core.upgrade() else { return };
+        // While nothing is read, the silence is one's own.
+        if std::mem::take(&mut self.has_heard) || transport.is_reading_paused() {
+            self.is_asked = false;
+        } else if std::mem::replace(&mut self.is_asked, true) {
+            warn!(target: LOG, "{}: it says nothing any more", transport.peer());
+            return transport.abort_connection();
+        } else {
+            let mut wire = Vec::new();
+            encode_command(&mut wire, &[b"PING"]);
+            transport.write(&wire);
+            core.borrow_mut().lane(self.role).sent.push_back(Sent::Ping);
+        }
+        self.watch(transport, &core);
     }
 
     pub(crate) fn send_commands(&mut self, transport: &mut Transport<'_>) {
@@ -138,6 +170,8 @@ impl Link {
                 }
                 Ok(())
             }
+            // Whatever it says, it is there.
+            (Some(Sent::Ping), _) => Ok(()),
             (Some(Sent::Subscription(_)), None) if self.role == Role::Subscriptions => {
                 debug!(target: LOG, "a reply of another kind is left alone: {value:?}");
                 Ok(())
@@ -210,6 +244,7 @@ impl Protocol for Link {
             transport.lose_connection();
             return Ok(());
         };
+        self.has_heard = true;
         let result = loop {
             let (used, value) = match self.decoder.decode(data) {
                 Ok(decoded) => decoded,
@@ -247,11 +282,14 @@ impl Protocol for Link {
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
         let Some(core) = self.core.upgrade() else { return };
-        let mut core = core.borrow_mut();
-        if core.is_closed {
+        if core.borrow().is_closed {
             return;
         }
         warn!(target: LOG, "{}: {reason}", transport.peer());
+        if self.greeting.is_none() {
+            tell(&core, Notice::Lost(reason.to_string()));
+        }
+        let mut core = core.borrow_mut();
         let lane = core.lane(self.role);
         (lane.made, lane.connection) = (None, None);
         let mut published = false;

@@ -29,6 +29,7 @@ mod greeting;
 mod link;
 mod message;
 mod messages;
+mod notice;
 mod options;
 mod own;
 mod subscription;
@@ -42,6 +43,7 @@ use ropewalk_reactor::{Deferred, Error, IntoEndpoint, Reactor, ReconnectingClien
 pub use self::error::ClientError;
 pub use self::message::Message;
 pub use self::messages::Messages;
+pub use self::notice::Notice;
 pub use self::options::ClientOptions;
 pub use self::subscription::Subscription;
 
@@ -189,6 +191,23 @@ impl Client {
     /// The same for all channels that match `pattern`.
     pub fn pattern_messages(&self, pattern: impl AsRef<[u8]>) -> Messages {
         Messages::new(&self.core, Kind::Pattern, pattern.as_ref())
+    }
+
+    /// Whether there is a connection for commands, with a server that has greeted.
+    pub fn is_connected(&self) -> bool {
+        self.core.borrow().commands.connection.is_some()
+    }
+
+    /// Calls `callback` with what happens to its connections, in place of an earlier callback.
+    pub fn on_notice(&self, callback: impl FnMut(&mut Reactor, Notice) + 'static) {
+        let mut inner = self.core.borrow_mut();
+        let callback: core::Told = Box::new(callback);
+        let earlier = match inner.is_closed {
+            true => Some(callback),
+            false => inner.told.replace(callback),
+        };
+        // It owns users' values, which are dropped from the loop.
+        inner.local.call_soon(move |_| drop(earlier));
     }
 
     /// Closes its connections once what was sent is out, and makes no others. What waits fails with

@@ -10,6 +10,9 @@ const WAITING_LIMIT: usize = 16 << 20;
 /// What one stream of messages holds for its reader.
 const STREAM_LIMIT: usize = 1 << 20;
 
+/// A server that has gone without a word is missed after three of these at the latest.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
 /// How a client connects.
 #[derive(Clone)]
 pub struct ClientOptions {
@@ -19,6 +22,7 @@ pub struct ClientOptions {
     pub(crate) waiting_limit: usize,
     pub(crate) stream_limit: usize,
     pub(crate) without_own: bool,
+    pub(crate) ping_interval: Duration,
     pub(crate) first_delay: Duration,
     pub(crate) max_delay: Duration,
     pub(crate) connect: ConnectOptions,
@@ -33,6 +37,7 @@ impl Default for ClientOptions {
             waiting_limit: WAITING_LIMIT,
             stream_limit: STREAM_LIMIT,
             without_own: false,
+            ping_interval: PING_INTERVAL,
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(30),
             connect: ConnectOptions::default(),
@@ -112,6 +117,14 @@ impl ClientOptions {
     #[must_use]
     pub fn delays(mut self, first: Duration, most: Duration) -> Self {
         (self.first_delay, self.max_delay) = (first, most);
+        self
+    }
+
+    /// How long a server may be silent until it is asked whether it is there (20 s); one that is for
+    /// as long again counts as lost. Zero never asks.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = interval;
         self
     }
 
