@@ -41,6 +41,8 @@ pub use bytes;
 
 #[cfg(feature = "amqp")]
 pub use ropewalk_amqp as amqp;
+#[cfg(feature = "bridge")]
+pub use ropewalk_bridge as bridge;
 #[cfg(feature = "database")]
 pub use ropewalk_database as database;
 #[cfg(feature = "http")]

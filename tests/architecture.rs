@@ -35,6 +35,7 @@ const LIBRARIES: &[&str] = &[
     "ropewalk-http",
     "ropewalk-amqp",
     "ropewalk-redis",
+    "ropewalk-bridge",
 ];
 
 /// The names of all crates that `package` is built from, its own first.
@@ -79,6 +80,16 @@ fn imports_run_one_way_and_no_protocol_imports_another_but_for_line() {
         ("ropewalk-http", &["ropewalk-reactor", "ropewalk-line"]),
         ("ropewalk-amqp", &["ropewalk-reactor", "ropewalk-broker", "ropewalk-store"]),
         ("ropewalk-redis", &["ropewalk-reactor"]),
+        (
+            "ropewalk-bridge",
+            &[
+                "ropewalk-reactor",
+                "ropewalk-broker",
+                "ropewalk-store",
+                "ropewalk-amqp",
+                "ropewalk-redis",
+            ],
+        ),
     ];
     for (library, allowed) in allowed {
         for name in tree(library).iter().filter(|name| name.starts_with("ropewalk")) {

@@ -304,3 +304,161 @@ fn a_server_without_resp3_will_do() {
     assert_eq!(outcome(&mut world, published), Ok(1));
     assert_eq!(*heard.borrow(), ["x"]);
 }
+
+#[test]
+fn a_message_of_any_size_is_heard() {
+    let mut world = world(Simulation::calm(), Config::default());
+    let client = world.client(ClientOptions::default());
+    let heard = Heard::default();
+    subscribe(&client, "a", &heard).forget();
+    world.settle();
+    let large = "x".repeat(3 << 20);
+    let published = client.publish("a", &large);
+    assert_eq!(outcome(&mut world, published), Ok(1));
+    assert_eq!(heard.borrow().first().map(String::len), Some(large.len()));
+}
+
+#[test]
+fn a_subscription_that_is_refused_fails_alone() {
+    let mut world = world(Simulation::calm(), Config::default().max_subscriptions(1000));
+    for options in [ClientOptions::default(), ClientOptions::default().without_own()] {
+        let client = world.client(options);
+        let heard = Heard::default();
+        let before = subscribe(&client, "before", &heard);
+        let refused = subscribe(&client, &"x".repeat(1000), &heard);
+        let behind = subscribe(&client, "behind", &heard);
+        let confirmed = refused.confirmed();
+        let said = outcome(&mut world, confirmed).expect_err("it is too long");
+        assert!(matches!(&said, ClientError::Server(_)), "{said:?}");
+        let again = refused.confirmed();
+        assert_eq!(outcome(&mut world, again), Err(said), "it is known by now");
+        for subscription in [&before, &behind] {
+            let confirmed = subscription.confirmed();
+            assert_eq!(outcome(&mut world, confirmed), Ok(()));
+        }
+        let publisher = world.client(ClientOptions::default());
+        let published = publisher.publish("before", "x");
+        assert_eq!(outcome(&mut world, published), Ok(1));
+        let published = publisher.publish("behind", "y");
+        assert_eq!(outcome(&mut world, published), Ok(1));
+        assert_eq!(*heard.borrow(), ["x", "y"]);
+        client.close();
+        world.settle();
+    }
+}
+
+/// A server that never says anything.
+struct Silent;
+
+impl Protocol for Silent {
+    fn data_received(&mut self, _: &mut Transport<'_>, data: &mut BytesMut) -> Result {
+        data.clear();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_client_that_is_closed_while_it_is_greeted_leaves_nothing() {
+    for is_dropped in [false, true] {
+        let mut simulation = Simulation::calm();
+        simulation.reactor().listen(ADDRESS, |_| Silent).expect("the address is free");
+        simulation.add_reactor();
+        let (before, server) = (simulation.open_sockets(), Server::new(Config::default()));
+        let mut world = World { simulation, server };
+        let client = world.client(ClientOptions::default());
+        client.publish("a", "x").then(|_, _| ());
+        world.settle();
+        assert_eq!(world.simulation.open_sockets(), before + 2, "both ends of a connection");
+        if !is_dropped {
+            client.close();
+        }
+        drop(client);
+        world.settle();
+        assert_eq!(world.simulation.open_sockets(), before);
+    }
+}
+
+#[test]
+fn a_callback_that_panics_keeps_nobody_else_from_hearing() {
+    let mut world = world(Simulation::calm(), Config::default());
+    let client = world.client(ClientOptions::default());
+    let (first, last) = (Heard::default(), Heard::default());
+    subscribe(&client, "a", &first).forget();
+    let calls = Rc::new(Cell::new(0));
+    let counted = calls.clone();
+    client
+        .subscribe("a", move |_, _| {
+            counted.set(counted.get() + 1);
+            panic!("as it is meant to");
+        })
+        .forget();
+    subscribe(&client, "a", &last).forget();
+    world.settle();
+    let publisher = world.client(ClientOptions::default());
+    let published = (0..3).map(|number| publisher.publish("a", number.to_string()));
+    let published: Vec<_> = published.collect();
+    for published in published {
+        assert_eq!(outcome(&mut world, published), Ok(1));
+    }
+    assert_eq!(*first.borrow(), ["0", "1", "2"]);
+    assert_eq!(*last.borrow(), ["0", "1", "2"]);
+    assert_eq!(calls.get(), 1, "whoever has panicked hears no more");
+}
+
+/// A server that is another one each time that its machine starts.
+fn serve(reactor: &mut ropewalk_reactor::Reactor) -> Result {
+    reactor.listen("0.0.0.0:6379", Server::new(Config::default()))?;
+    Ok(())
+}
+
+#[test]
+fn what_happens_to_the_connections_is_told() {
+    let mut simulation = Simulation::calm();
+    simulation.host("server", serve);
+    simulation.add_reactor();
+    let options = ClientOptions::default().without_own();
+    let client = Client::with_options(simulation.reactor_at(2), "server:6379", options);
+    let client = client.expect("a good address");
+    let told = Heard::default();
+    let place = told.clone();
+    client.on_notice(move |_, notice| place.borrow_mut().push(notice.to_string()));
+    let mut world = World { simulation, server: Server::new(Config::default()) };
+    client.publish("a", "x").then(|_, _| ());
+    world.settle();
+    assert!(client.is_connected());
+    world.simulation.kill("server");
+    world.settle();
+    assert!(!client.is_connected());
+    world.simulation.restart("server");
+    world.settle();
+    let told = told.take();
+    assert_eq!((&*told[0], &*told[2]), ("connected", "connected"), "{told:?}");
+    assert!(told[1].starts_with("lost: ") && told.len() == 3, "{told:?}");
+}
+
+#[test]
+fn a_server_that_goes_without_a_word_is_missed() {
+    for (seed, options) in
+        [ClientOptions::default(), ClientOptions::default().without_own()].into_iter().enumerate()
+    {
+        let mut simulation = Simulation::new(seed as u64);
+        simulation.host("server", serve);
+        simulation.host("other", |_| Ok(()));
+        let client = Client::with_options(simulation.reactor_at("other"), "server:6379", options);
+        let heard = Heard::default();
+        let subscription = subscribe(&client.expect("a good address"), "a", &heard);
+        let mut world = World { simulation, server: Server::new(Config::default()) };
+        let confirmed = subscription.confirmed();
+        assert_eq!(outcome(&mut world, confirmed), Ok(()));
+        world.settle(); // it is asked again and again
+        world.simulation.crash("server");
+        world.simulation.run_for(Duration::from_secs(5));
+        world.simulation.restart("server");
+        world.settle();
+        let reactor = world.simulation.reactor_at("other");
+        let publisher = Client::new(reactor, "server:6379").expect("a good address");
+        let published = publisher.publish("a", "x");
+        assert!(outcome(&mut world, published).is_ok_and(|heard| heard > 0));
+        assert_eq!(*heard.borrow(), ["x"]);
+    }
+}

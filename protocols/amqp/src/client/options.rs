@@ -180,6 +180,15 @@ impl Options {
         })
     }
 
+    /// Where to connect, instead of what the URI says: also a Unix socket.
+    ///
+    /// # Errors
+    /// [`Error::Reactor`] if it is no address.
+    pub fn endpoint(mut self, endpoint: impl IntoEndpoint) -> Result<Options, Error> {
+        self.endpoints = vec![endpoint.into_endpoint()?];
+        Ok(self)
+    }
+
     /// Another address of the same service: each attempt goes to the next one in turn.
     ///
     /// # Errors
@@ -333,6 +342,9 @@ mod tests {
         assert_eq!(options.endpoints[0].to_string(), "tcp://[::1]:1");
         assert_eq!((&*options.username, &*options.password, &*options.vhost), ("", "", ""));
         assert_eq!(options.heartbeat, Some(0));
+        let options = options.endpoint("unix:/run/x.sock").expect("a path");
+        assert_eq!(options.endpoints.len(), 1);
+        assert_eq!(options.endpoints[0].to_string(), "unix:/run/x.sock");
         let options = Options::from_uri("amqp://unix").expect("a host of that name");
         assert_eq!(options.endpoints[0].to_string(), "tcp://unix:5672");
     }

@@ -23,7 +23,7 @@ pub(crate) enum Event {
     /// The server has taken a subscription.
     Subscribed(Kind, Bytes),
     /// A subscription has ended, as it was asked for.
-    Unsubscribed,
+    Unsubscribed(Kind, Bytes),
 }
 
 impl Event {
@@ -41,7 +41,9 @@ impl Event {
             (b"subscribe", 3) => Self::Subscribed(Kind::Channel, text(1)?),
             (b"psubscribe", 3) => Self::Subscribed(Kind::Pattern, text(1)?),
             (b"ssubscribe", 3) => Self::Subscribed(Kind::Shard, text(1)?),
-            (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", 3) => Self::Unsubscribed,
+            (b"unsubscribe", 3) => Self::Unsubscribed(Kind::Channel, text(1)?),
+            (b"punsubscribe", 3) => Self::Unsubscribed(Kind::Pattern, text(1)?),
+            (b"sunsubscribe", 3) => Self::Unsubscribed(Kind::Shard, text(1)?),
             _ => return None,
         })
     }

@@ -101,7 +101,7 @@ impl Feed {
         }
         held.is_full = true;
         core.full_streams += 1;
-        if let (1, Some(id)) = (core.full_streams, core.subscriptions.connection) {
+        if let (1, Some(id)) = (core.full_streams, core.subscribed()) {
             core.local.call_soon(move |reactor| {
                 let _ = reactor.with_protocol::<Link, _>(id, |_, transport| {
                     transport.pause_reading();
@@ -124,7 +124,7 @@ impl Drop for Feed {
 fn emptied(core: &Rc<RefCell<Core>>) {
     let mut core = core.borrow_mut();
     core.full_streams -= 1;
-    if let (0, Some(id)) = (core.full_streams, core.subscriptions.connection) {
+    if let (0, Some(id)) = (core.full_streams, core.subscribed()) {
         core.local.call_soon(move |reactor| {
             let _ = reactor.with_protocol::<Link, _>(id, |_, transport| transport.resume_reading());
         });

@@ -2,9 +2,11 @@
 //! is lost is made again, and what was subscribed to is subscribed to again.
 //!
 //! It keeps two connections, each made when it is first needed: one for commands, one that is
-//! subscribed, since in RESP2 such a one takes no commands. `link` is one of them, `core` what they
-//! share, `subscription` and `messages` what a user holds. The one rule: users' code runs from the
-//! loop alone, never while the core is borrowed.
+//! subscribed, since in RESP2 such a one takes no commands; or one, which is asked for by
+//! [`without_own`](ClientOptions::without_own). `link` is one of them and `greeting` its beginning,
+//! `own` knows what was published from here, `core` is what connections share, `subscription` and
+//! `messages` what a user holds. The one rule: users' code runs from the loop alone, never while the
+//! core is borrowed.
 //!
 //! ```
 //! # use ropewalk_reactor::{Reactor, Result};
@@ -23,24 +25,30 @@
 
 mod core;
 mod error;
+mod greeting;
 mod link;
 mod message;
 mod messages;
+mod notice;
 mod options;
+mod own;
 mod subscription;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use ropewalk_reactor::{Deferred, Error, IntoEndpoint, Reactor, ReconnectingClient};
 
 pub use self::error::ClientError;
 pub use self::message::Message;
 pub use self::messages::Messages;
+pub use self::notice::Notice;
 pub use self::options::ClientOptions;
 pub use self::subscription::Subscription;
 
-use self::core::Core;
+use self::core::{Command, Core};
+use self::own::Publication;
 use crate::codec::{Value, encode_command};
 
 /// What is subscribed to.
@@ -90,7 +98,7 @@ impl Client {
     /// # Errors
     /// A [`ClientError`] in [`Error::Other`].
     pub fn publish(&self, channel: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> Deferred<i64> {
-        self.count(&[b"PUBLISH", channel.as_ref(), payload.as_ref()])
+        self.count(false, channel.as_ref(), payload.as_ref())
     }
 
     /// The same on a sharded channel (Redis 7).
@@ -98,12 +106,18 @@ impl Client {
     /// # Errors
     /// A [`ClientError`] in [`Error::Other`].
     pub fn spublish(&self, channel: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> Deferred<i64> {
-        self.count(&[b"SPUBLISH", channel.as_ref(), payload.as_ref()])
+        self.count(true, channel.as_ref(), payload.as_ref())
     }
 
-    fn count(&self, words: &[&[u8]]) -> Deferred<i64> {
+    fn count(&self, is_sharded: bool, channel: &[u8], payload: &[u8]) -> Deferred<i64> {
         let (promise, deferred) = self.core.borrow().local.deferred();
-        let reply = self.call(words);
+        let word: &[u8] = if is_sharded { b"SPUBLISH" } else { b"PUBLISH" };
+        let reply = self.send(&[word, channel, payload], |wire| {
+            // It is the last of them.
+            let end = wire.len() - b"\r\n".len();
+            let payload = wire.slice(end - payload.len()..end);
+            Publication { is_sharded, channel: Bytes::copy_from_slice(channel), payload }
+        });
         reply.then(move |_, reply| match reply {
             Ok(value) => match value.as_integer() {
                 Some(count) => promise.succeed(count),
@@ -121,15 +135,28 @@ impl Client {
     /// # Errors
     /// A [`ClientError`] in [`Error::Other`]: the server's error, too.
     pub fn call(&self, words: &[&[u8]]) -> Deferred<Value> {
-        let (promise, deferred) = self.core.borrow().local.deferred();
+        self.send(words, |_| None)
+    }
+
+    fn send<P: Into<Option<Publication>>>(
+        &self,
+        words: &[&[u8]],
+        publication: impl FnOnce(&Bytes) -> P,
+    ) -> Deferred<Value> {
+        let inner = self.core.borrow();
+        let ((promise, deferred), without_own) =
+            (inner.local.deferred(), inner.options.without_own);
+        drop(inner);
         let mut wire = Vec::new();
         encode_command(&mut wire, words);
-        core::send(&self.core, wire, promise);
+        let wire = Bytes::from(wire);
+        let publication = if without_own { publication(&wire).into() } else { None };
+        core::send(&self.core, Command { wire, promise, publication });
         deferred
     }
 
     /// Calls `heard` with each message of `channel`, until the subscription is dropped. Several may
-    /// subscribe to one channel.
+    /// subscribe to one channel. One that panics hears no more; the others do.
     pub fn subscribe(
         &self,
         channel: impl AsRef<[u8]>,
@@ -166,7 +193,24 @@ impl Client {
         Messages::new(&self.core, Kind::Pattern, pattern.as_ref())
     }
 
-    /// Closes both connections once what was sent is out, and makes no others. What waits fails with
+    /// Whether there is a connection for commands, with a server that has greeted.
+    pub fn is_connected(&self) -> bool {
+        self.core.borrow().commands.connection.is_some()
+    }
+
+    /// Calls `callback` with what happens to its connections, in place of an earlier callback.
+    pub fn on_notice(&self, callback: impl FnMut(&mut Reactor, Notice) + 'static) {
+        let mut inner = self.core.borrow_mut();
+        let callback: core::Told = Box::new(callback);
+        let earlier = match inner.is_closed {
+            true => Some(callback),
+            false => inner.told.replace(callback),
+        };
+        // It owns users' values, which are dropped from the loop.
+        inner.local.call_soon(move |_| drop(earlier));
+    }
+
+    /// Closes its connections once what was sent is out, and makes no others. What waits fails with
     /// [`ClientError::Closed`], streams end, and callbacks hear no more.
     pub fn close(&self) {
         self.core.borrow_mut().close();

@@ -10,6 +10,9 @@ const WAITING_LIMIT: usize = 16 << 20;
 /// What one stream of messages holds for its reader.
 const STREAM_LIMIT: usize = 1 << 20;
 
+/// A server that has gone without a word is missed after three of these at the latest.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
 /// How a client connects.
 #[derive(Clone)]
 pub struct ClientOptions {
@@ -18,6 +21,8 @@ pub struct ClientOptions {
     pub(crate) name: Vec<u8>,
     pub(crate) waiting_limit: usize,
     pub(crate) stream_limit: usize,
+    pub(crate) without_own: bool,
+    pub(crate) ping_interval: Duration,
     pub(crate) first_delay: Duration,
     pub(crate) max_delay: Duration,
     pub(crate) connect: ConnectOptions,
@@ -31,6 +36,8 @@ impl Default for ClientOptions {
             name: Vec::new(),
             waiting_limit: WAITING_LIMIT,
             stream_limit: STREAM_LIMIT,
+            without_own: false,
+            ping_interval: PING_INTERVAL,
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(30),
             connect: ConnectOptions::default(),
@@ -46,6 +53,7 @@ impl fmt::Debug for ClientOptions {
             .field("name", &self.name.escape_ascii().to_string())
             .field("waiting_limit", &self.waiting_limit)
             .field("stream_limit", &self.stream_limit)
+            .field("without_own", &self.without_own)
             .field("connect", &self.connect)
             .finish_non_exhaustive()
     }
@@ -90,10 +98,33 @@ impl ClientOptions {
         self
     }
 
+    /// Lets subscriptions of this client hear what others publish, and nothing that it has published
+    /// itself (it does hear that).
+    ///
+    /// All is on one connection then, and the server has to speak RESP3 (Redis 6); one that does not
+    /// is tried again and again. It is exact: who says the same at the same moment is heard. Only
+    /// what came next to the reply that a lost connection did not bring is dropped, since nobody
+    /// knows whose it was. A publication that was under way when a connection was lost does not come
+    /// back by the next one: the server is asked to close the former one first (`CLIENT KILL`), which
+    /// the user has to be allowed. The connection's [name](Self::name) has a random end.
+    #[must_use]
+    pub fn without_own(mut self) -> Self {
+        self.without_own = true;
+        self
+    }
+
     /// The longest that the first attempt after a loss waits (100 ms), and that any does (30 s).
     #[must_use]
     pub fn delays(mut self, first: Duration, most: Duration) -> Self {
         (self.first_delay, self.max_delay) = (first, most);
+        self
+    }
+
+    /// How long a server may be silent until it is asked whether it is there (20 s); one that is for
+    /// as long again counts as lost. Zero never asks.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = interval;
         self
     }
 

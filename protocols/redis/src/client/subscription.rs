@@ -6,8 +6,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use ropewalk_reactor::Deferred;
 
-use super::core::{Core, Heard, Key, connect};
-use super::link::{Link, Role, send_subscription};
+use super::core::{Core, Heard, Key, Topic, connect};
+use super::link::{Link, Role};
 use super::{ClientError, Kind};
 
 /// One who hears messages. Dropping it ends that, and [`forget`](Self::forget) lets it go on for as
@@ -38,7 +38,7 @@ pub(crate) fn subscribe(
         let is_new = topic.listeners.is_empty();
         topic.listeners.insert(number, Some(heard));
         if is_new {
-            tell(&inner, &key, true);
+            tell(&mut inner, &key, true);
         }
     }
     drop(inner);
@@ -47,12 +47,12 @@ pub(crate) fn subscribe(
 }
 
 /// Subscribes or unsubscribes on the connection, if there is one.
-fn tell(core: &Core, (kind, name): &Key, begins: bool) {
-    let Some(id) = core.subscriptions.connection else { return };
-    let (kind, name) = (*kind, name.clone());
+fn tell(core: &mut Core, key: &Key, begins: bool) {
+    let Some(id) = core.subscribed() else { return };
+    let key = key.clone();
     core.local.call_soon(move |reactor| {
-        let _ = reactor.with_protocol::<Link, _>(id, |_, transport| {
-            send_subscription(transport, kind, &name, begins);
+        let _ = reactor.with_protocol::<Link, _>(id, |link, transport| {
+            link.tell(transport, key, begins);
         });
     });
 }
@@ -62,12 +62,16 @@ impl Subscription {
     /// heard, while the connection holds.
     ///
     /// # Errors
-    /// [`ClientError::Closed`] in [`Error::Other`](ropewalk_reactor::Error::Other).
+    /// [`ClientError::Server`] in [`Error::Other`](ropewalk_reactor::Error::Other) if the server has
+    /// refused it, which is tried again with the next connection; [`ClientError::Closed`].
     pub fn confirmed(&self) -> Deferred<()> {
         let mut core = self.core.borrow_mut();
         let (promise, deferred) = core.local.deferred();
         match core.topics.get_mut(&self.key) {
-            Some(topic) if topic.is_confirmed => promise.succeed(()),
+            Some(Topic { is_confirmed: true, .. }) => promise.succeed(()),
+            Some(Topic { refused: Some(text), .. }) => {
+                promise.fail(ClientError::Server(text.clone()).into());
+            }
             Some(topic) => topic.waiting.push(promise),
             None => promise.fail(ClientError::Closed.into()),
         }
@@ -90,7 +94,7 @@ impl Drop for Subscription {
         let heard = topic.listeners.remove(&self.number);
         if topic.listeners.is_empty() {
             let topic = core.topics.remove(&self.key);
-            tell(&core, &self.key, false);
+            tell(&mut core, &self.key, false);
             core.local.call_soon(move |_| drop(topic));
         }
         // It owns users' values, which are dropped from the loop.
