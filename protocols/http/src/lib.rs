@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 pub mod codec;
 mod config;
 mod connection;
@@ -21,25 +22,32 @@ mod date;
 mod echo;
 mod error;
 mod exchange;
+mod filter;
 mod handler;
 mod headers;
 mod method;
+mod middleware;
 mod request;
 mod response;
 mod server;
+mod site;
 mod spare;
 mod status;
 
+pub use access_log::AccessLog;
 pub use config::Config;
 pub use echo::Echo;
 pub use error::Error;
 pub use exchange::{Exchange, ExchangeId};
+pub use filter::{ResponseFilter, Rewrite};
 pub use handler::{ExchangeHandler, Handler, Intake, Reply, with_exchange};
 pub use headers::Headers;
 pub use method::{ExtensionMethod, Method};
+pub use middleware::{HandlerExt, Middleware, With};
 pub use request::{Request, TargetForm, Version};
 pub use response::Response;
 pub use server::HttpServer;
+pub use site::Site;
 pub use status::Status;
 
 /// The log target of everything in this crate.
