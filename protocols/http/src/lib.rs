@@ -15,9 +15,11 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod basic_auth;
 pub mod codec;
 mod config;
 mod connection;
+mod cookies;
 mod date;
 mod echo;
 mod error;
@@ -29,13 +31,17 @@ mod method;
 mod middleware;
 mod request;
 mod response;
+mod routes;
 mod server;
 mod site;
 mod spare;
 mod status;
+mod virtual_hosts;
 
 pub use access_log::AccessLog;
+pub use basic_auth::BasicAuth;
 pub use config::Config;
+pub use cookies::{Cookie, SameSite};
 pub use echo::Echo;
 pub use error::Error;
 pub use exchange::{Exchange, ExchangeId};
@@ -46,9 +52,11 @@ pub use method::{ExtensionMethod, Method};
 pub use middleware::{HandlerExt, Middleware, With};
 pub use request::{Request, TargetForm, Version};
 pub use response::Response;
+pub use routes::Routes;
 pub use server::HttpServer;
 pub use site::Site;
 pub use status::Status;
+pub use virtual_hosts::VirtualHosts;
 
 /// The log target of everything in this crate.
 pub(crate) const LOG: &str = "ropewalk_http";
