@@ -27,6 +27,7 @@ pub struct ConnectionConfig {
     pub(crate) body_timeout: Duration,
     pub(crate) send_timeout: Duration,
     pub(crate) continue_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 impl Default for ConnectionConfig {
@@ -38,6 +39,7 @@ impl Default for ConnectionConfig {
             body_timeout: BODY_TIMEOUT,
             send_timeout: SEND_TIMEOUT,
             continue_timeout: CONTINUE_TIMEOUT,
+            idle_timeout: None,
         }
     }
 }
@@ -89,5 +91,8 @@ impl ConnectionConfig {
         /// How long a body that was announced with `Expect: 100-continue` waits for the server's word
         /// (1 s); then it is sent all the same (RFC 9110 §10.1.1).
         continue_timeout: Duration;
+        /// How long the connection may stay without a request (as long as the server keeps it); then
+        /// it is closed.
+        idle_timeout: Option<Duration>;
     }
 }

@@ -227,6 +227,16 @@ impl ClientConnection {
         self.input_ended = true;
     }
 
+    /// A tunnel becomes a connection as if nothing had been sent on it: what comes next is spoken
+    /// inside.
+    #[cfg(feature = "_tls")]
+    pub(crate) fn restart(&mut self) {
+        self.receiving = Receiving::Idle;
+        self.sending = Sending::Finished;
+        self.keep_alive = true;
+        self.body_paused = false;
+    }
+
     /// Something came behind the last response that nobody asked for.
     pub(crate) fn refuse_reuse(&mut self) {
         self.keep_alive = false;

@@ -9,9 +9,18 @@ use ropewalk_reactor::{TimerId, Transport};
 
 use super::{HttpClient, Phase};
 
+/// What the connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The server, within an exchange.
+    Server(Phase),
+    /// The next request.
+    Request,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Deadline {
-    awaited: Option<(Phase, Duration)>,
+    awaited: Option<(Awaited, Duration)>,
     at: Option<Instant>,
     /// The exchange that is waited for.
     number: u64,
@@ -24,7 +33,7 @@ impl Deadline {
     /// A callback has ended, and this is what the connection waits for now, and for how long.
     pub(super) fn update(
         &mut self,
-        awaited: Option<(Phase, Duration)>,
+        awaited: Option<(Awaited, Duration)>,
         number: u64,
         progress: u64,
         transport: &mut Transport<'_>,
@@ -49,13 +58,13 @@ impl Deadline {
     }
 
     /// The timer fired: what was waited for in vain, or `None` if there is time left.
-    pub(super) fn fired(&mut self, transport: &mut Transport<'_>) -> Option<(Phase, Duration)> {
+    pub(super) fn fired(&mut self, transport: &mut Transport<'_>) -> Option<(Awaited, Duration)> {
         self.timer = None;
         let at = self.at?;
-        let (phase, limit) = self.awaited?;
+        let (awaited, limit) = self.awaited?;
         if at <= transport.now() {
             let waiting = transport.buffered() as u64;
-            if phase != Phase::Send || waiting >= self.progress {
+            if awaited != Awaited::Server(Phase::Send) || waiting >= self.progress {
                 self.at = None;
                 return self.awaited;
             }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_reactor::{ConnectionId, Protocol, TimerId, Transport, Written};
+#[cfg(feature = "_tls")]
+use ropewalk_reactor::Deferred;
+use ropewalk_reactor::{ConnectionId, Promise, Protocol, TimerId, Transport, Written};
 
 use super::connection::ClientConnection;
 use super::{Failure, HttpClient, ResponseHandler};
@@ -62,6 +64,11 @@ pub(super) struct Flow {
     pub(super) heir: Option<Box<dyn Protocol>>,
     /// Its `connection_made` has not been called yet.
     pub(super) heir_is_fresh: bool,
+    /// TLS is to begin inside a tunnel.
+    #[cfg(feature = "_tls")]
+    pub(super) tls: Option<ropewalk_reactor::tls::StartTls>,
+    /// Waits for the handshake inside a tunnel.
+    pub(super) handshake: Option<Promise<()>>,
 }
 
 /// How far a handler is with producing a request's body.
@@ -158,6 +165,19 @@ impl<'a> Exchange<'a> {
             self.flow.heir_is_fresh = true;
         }
         self.connection.is_tunnel()
+    }
+
+    /// After a 2xx to CONNECT: TLS begins inside the tunnel, and the connection takes requests again as
+    /// if it were new, once the deferred fires. The handler gets no more calls. The deferred fails if
+    /// the handshake does; [`when_lost`](ropewalk_reactor::Reactor::when_lost) has the reason.
+    #[cfg(feature = "_tls")]
+    pub fn start_tls(&mut self, tls: ropewalk_reactor::tls::StartTls) -> Deferred<()> {
+        let (promise, deferred) = self.transport.local().deferred();
+        if self.connection.is_tunnel() {
+            self.flow.tls = Some(tls);
+            self.flow.handshake = Some(promise);
+        }
+        deferred
     }
 
     /// Calls `call` with this exchange after `delay`; never if it is over by then.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use ropewalk_reactor::{Reason, Result, Transport};
 
 use super::connection::{ClientConnection, Event, Waiting};
-use super::deadline::Deadline;
+use super::deadline::{Awaited, Deadline};
 use super::exchange::{Flow, Production, flush};
 use super::{
     ConnectionConfig, Exchange, ExchangeId, Failure, Phase, RequestBody, RequestHead,
@@ -64,7 +64,7 @@ impl HttpClient {
 
     /// Whether a request may be sent now: none is under way, and the connection has not ended.
     pub fn is_ready(&self) -> bool {
-        self.connection.is_ready() && self.flow.failure.is_none()
+        self.connection.is_ready() && self.flow.failure.is_none() && self.flow.handshake.is_none()
     }
 
     /// Sends a request, and hands what becomes of it to `handler`. A body that is streamed is written
@@ -182,7 +182,7 @@ impl HttpClient {
     /// Takes what is whole in `input`, and answers how far it came.
     fn pump(&mut self, transport: &mut Transport<'_>, input: &[u8]) -> usize {
         let mut at = 0;
-        while self.flow.failure.is_none() && self.flow.heir.is_none() && self.connection.is_busy() {
+        while self.goes_on() {
             let (used, event) = match self.connection.receive(&input[at..], &mut self.head) {
                 Ok(step) => step,
                 Err(error) => {
@@ -229,6 +229,31 @@ impl HttpClient {
         at
     }
 
+    fn goes_on(&self) -> bool {
+        self.flow.failure.is_none()
+            && self.flow.heir.is_none()
+            && self.flow.handshake.is_none()
+            && self.connection.is_busy()
+    }
+
+    /// Begins TLS inside a tunnel, if the handler has asked for it. What was left of the input is
+    /// taken for the server's part of the handshake.
+    #[cfg(feature = "_tls")]
+    fn begin_tls(&mut self, transport: &mut Transport<'_>) -> Result {
+        if let Some(tls) = self.flow.tls.take() {
+            self.flow.handler = None;
+            self.connection.restart();
+            transport.start_tls(tls)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "_tls"))]
+    #[expect(clippy::unused_self, reason = "there is nothing to begin")]
+    fn begin_tls(&mut self, _: &mut Transport<'_>) -> Result {
+        Ok(())
+    }
+
     fn failure_of(&self, error: Error) -> Failure {
         match error {
             Error::Truncated if self.connection.is_answer_begun() => Failure::Cut(Reason::Done),
@@ -248,6 +273,9 @@ impl HttpClient {
             return transport.abort_connection();
         }
         flush(&mut self.connection.output, transport, &mut self.flow);
+        if self.flow.handshake.is_some() {
+            return self.deadline.update(None, 0, 0, transport); // TLS has its own
+        }
         if self.flow.heir.is_some() {
             self.flow.handler = None;
             self.deadline.update(None, 0, 0, transport);
@@ -268,12 +296,13 @@ impl HttpClient {
         let config = self.connection.config();
         let (awaited, progress) = if self.flow.is_congested && busy {
             let waiting = transport.buffered() as u64;
-            (Some((Phase::Send, config.send_timeout)), waiting)
+            (Some((Awaited::Server(Phase::Send), config.send_timeout)), waiting)
         } else {
             let awaited = match self.connection.waiting() {
-                Waiting::Nothing => None,
-                Waiting::Head => Some((Phase::Head, config.head_timeout)),
-                Waiting::Body => Some((Phase::Body, config.body_timeout)),
+                Waiting::Nothing if busy => None,
+                Waiting::Nothing => config.idle_timeout.map(|limit| (Awaited::Request, limit)),
+                Waiting::Head => Some((Awaited::Server(Phase::Head), config.head_timeout)),
+                Waiting::Body => Some((Awaited::Server(Phase::Body), config.body_timeout)),
             };
             (awaited, self.connection.received())
         };
@@ -289,9 +318,16 @@ impl HttpClient {
 
     /// A deadline may have passed.
     pub(super) fn deadline_fired(&mut self, transport: &mut Transport<'_>) {
-        if let Some((phase, limit)) = self.deadline.fired(transport) {
-            self.flow.failure.get_or_insert(Failure::TimedOut(phase, limit));
-            self.settle(transport, None);
+        match self.deadline.fired(transport) {
+            None => {}
+            Some((Awaited::Server(phase), limit)) => {
+                self.flow.failure.get_or_insert(Failure::TimedOut(phase, limit));
+                self.settle(transport, None);
+            }
+            Some((Awaited::Request, _)) => {
+                self.connection.give_up();
+                transport.lose_connection();
+            }
         }
     }
 }

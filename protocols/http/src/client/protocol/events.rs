@@ -5,13 +5,18 @@ use std::any::{Any, TypeId};
 
 use bytes::{Buf, BytesMut};
 use ropewalk_reactor::protocol::layer_of;
-use ropewalk_reactor::{Protocol, Reason, Result, Transport};
+use ropewalk_reactor::{Error, Protocol, Reason, Result, Transport};
 
 use super::HttpClient;
 use crate::client::Failure;
 use crate::client::exchange::Production;
 
 impl Protocol for HttpClient {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) -> Result {
+        self.settle(transport, Some(0));
+        Ok(())
+    }
+
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &mut BytesMut) -> Result {
         if self.flow.heir.is_none() {
             let used = self.pump(transport, data);
@@ -21,6 +26,7 @@ impl Protocol for HttpClient {
                 data.advance(used);
             }
             self.settle(transport, Some(data.len()));
+            self.begin_tls(transport)?;
         }
         let Some(heir) = &mut self.flow.heir else { return Ok(()) };
         if std::mem::take(&mut self.flow.heir_is_fresh) {
@@ -32,7 +38,13 @@ impl Protocol for HttpClient {
     fn handshake_completed(&mut self, transport: &mut Transport<'_>) -> Result {
         match &mut self.flow.heir {
             Some(heir) => heir.handshake_completed(transport),
-            None => Ok(()),
+            None => {
+                if let Some(promise) = self.flow.handshake.take() {
+                    promise.succeed(());
+                }
+                self.settle(transport, None);
+                Ok(())
+            }
         }
     }
 
@@ -74,6 +86,9 @@ impl Protocol for HttpClient {
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
         if let Some(heir) = &mut self.flow.heir {
             return heir.connection_lost(transport, reason);
+        }
+        if let Some(promise) = self.flow.handshake.take() {
+            promise.fail(Error::Lost(reason.to_string()));
         }
         let begun = self.connection.is_answer_begun();
         self.connection.give_up();
