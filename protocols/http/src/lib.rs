@@ -1,4 +1,4 @@
-//! HTTP/1.1 for Ropewalk: a server (RFC 9110, RFC 9112).
+//! HTTP/1.1 for Ropewalk: a server, and a [`client`] (RFC 9110, RFC 9112).
 //!
 //! `codec` turns bytes into values and back, `connection` is the state machine between a request
 //! and its response, [`HttpServer`] joins both to a transport and a [`Handler`]. None of the types
@@ -16,6 +16,7 @@
 
 mod access_log;
 mod basic_auth;
+pub mod client;
 pub mod codec;
 mod config;
 mod connection;
