@@ -218,6 +218,19 @@ impl<'a> Exchange<'a> {
         self.transport.abort_connection();
     }
 
+    /// Ends a response that has begun and cannot be completed: what was written goes out, then the
+    /// connection closes in a way that tells the client that the response is not whole. Nothing
+    /// happens if the response has not begun.
+    pub fn cut(&mut self) {
+        if !self.connection.is_unanswered() && self.connection.is_answering() {
+            let is_close_delimited = self.connection.is_close_delimited();
+            self.connection.cut();
+            if is_close_delimited {
+                self.transport.abort_connection();
+            }
+        }
+    }
+
     /// Hands the connection over to another protocol; see
     /// [`Reply::Upgrade`](crate::Reply::Upgrade). Nothing happens if the response has begun
     /// already.

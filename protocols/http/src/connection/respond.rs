@@ -181,6 +181,13 @@ impl Connection {
         whole
     }
 
+    /// Ends the connection in the middle of a response, which stays as it is.
+    pub(crate) fn cut(&mut self) {
+        self.keep_alive = false;
+        self.receiving = Receiving::Over;
+        self.sending = Sending::Finished;
+    }
+
     /// Writes the head that hands the connection over to another protocol: 101, or a 2xx to
     /// CONNECT. `false` if the response has begun already.
     pub(crate) fn switch_protocols(&mut self, response: &Response, now: SystemTime) -> bool {
