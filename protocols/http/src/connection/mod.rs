@@ -9,7 +9,7 @@ mod output;
 mod receive;
 mod respond;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -11,6 +11,8 @@ use ropewalk_reactor::{Address, Protocol, Simulation, Transport};
 use super::*;
 use crate::{Config, HttpServer, Response, Routes, Site, Status, with_exchange};
 
+mod smuggling;
+
 const PROXY: &str = "10.0.0.1:80";
 const ORIGIN: &str = "10.0.0.2:9000";
 
