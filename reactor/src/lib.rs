@@ -40,6 +40,7 @@ mod answer;
 mod any_transport;
 mod arrival;
 mod async_stream;
+mod background;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_support;
@@ -106,6 +107,7 @@ pub use address::{Address, UnixAddress};
 pub use answer::{Answer, RemotePromise};
 pub use async_stream::protocol::{AsyncFactory, AsyncProtocol, async_protocol};
 pub use async_stream::{AsyncStream, AsyncWriter};
+pub use background::BackgroundWriter;
 pub use cores::{Cores, CoresHandle};
 pub use datagram::{
     DatagramId, DatagramOptions, DatagramProtocol, DatagramTransport, Interface, Posted,

@@ -81,8 +81,8 @@ impl Local {
     }
 
     /// As [`spawn`](Self::spawn), for a future whose error is to be the deferred's own; dropping
-    /// the deferred cancels it.
-    pub(crate) fn spawn_result<T: 'static>(
+    /// the deferred cancels it: the future is dropped.
+    pub fn spawn_result<T: 'static>(
         &self,
         future: impl Future<Output = Result<T, Error>> + 'static,
     ) -> Deferred<T> {

@@ -15,14 +15,26 @@ thread_local! {
 /// Writes the whole Date line for this time. A clock before 1970 or after 9999 is taken for the
 /// end that it has passed.
 pub(crate) fn write_date(out: &mut Vec<u8>, now: SystemTime) {
-    const YEAR_9999: u64 = 253_402_300_799;
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(YEAR_9999);
+    let second = second_of(now);
     CACHE.with_borrow_mut(|(cached, line)| {
         if *cached != second {
             (*cached, *line) = (second, format_line(second));
         }
         out.extend_from_slice(line);
     });
+}
+
+/// The last second that `httpdate` can write.
+const YEAR_9999: u64 = 253_402_300_799;
+
+fn second_of(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(YEAR_9999)
+}
+
+/// The time without its fraction of a second, or the end that it has passed of 1970 and 9999: what
+/// HTTP can say.
+pub(crate) fn of_four_digits(time: SystemTime) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(second_of(time))
 }
 
 fn format_line(second: u64) -> [u8; LINE] {

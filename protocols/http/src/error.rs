@@ -4,13 +4,15 @@ use std::fmt;
 
 use crate::Status;
 
-/// Why a request was refused. Each refusal has one status, one line of text for the peer, and
-/// ends the connection: after a framing error nobody knows where the next message begins.
+/// Why a message was refused. A refused request has one status and one line of text for the peer.
+/// The connection ends: after a framing error nobody knows where the next message begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The request line is not `method SP target SP version CRLF` (RFC 9112 §3).
     RequestLine,
+    /// The status line is not `version SP code SP [reason] CRLF` (RFC 9112 §4).
+    StatusLine,
     /// The target is of no form that the method allows (RFC 9112 §3.2).
     Target,
     /// A line ends in something else than CRLF, or a CR stands alone (RFC 9112 §2.2).
@@ -45,6 +47,12 @@ pub enum Error {
     ChunkExtension,
     /// A TRACE request has a body (RFC 9110 §9.3.8).
     BodyNotAllowed,
+    /// A 1xx response says that it has a body (RFC 9112 §6.3).
+    InformationalBody,
+    /// More 1xx responses than the limit came before the answer.
+    TooManyInformational,
+    /// `101 Switching Protocols` to a request that asked for no upgrade (RFC 9110 §15.2.2).
+    UnaskedUpgrade,
     /// The request took too long to arrive.
     Timeout,
     /// The body is longer than the limit.
@@ -84,6 +92,7 @@ impl Error {
     pub fn text(self) -> &'static str {
         match self {
             Self::RequestLine => "malformed request line",
+            Self::StatusLine => "malformed status line",
             Self::Target => "the target's form does not fit the method",
             Self::LineEnd => "lines must end in CRLF",
             Self::FieldName => "malformed header field name, or a folded line",
@@ -95,12 +104,15 @@ impl Error {
             Self::ContentLengthRepeated => "more than one Content-Length",
             Self::LengthConflict => "both Transfer-Encoding and Content-Length",
             Self::TransferEncoding => "Transfer-Encoding must end in chunked, once",
-            Self::TransferEncodingVersion => "Transfer-Encoding in an HTTP/1.0 request",
+            Self::TransferEncodingVersion => "Transfer-Encoding in an HTTP/1.0 message",
             Self::TransferCoding => "unknown transfer coding",
             Self::ChunkSize => "malformed chunk size",
             Self::ChunkEnd => "chunk data not followed by CRLF",
             Self::ChunkExtension => "malformed or too long chunk extension",
             Self::BodyNotAllowed => "a TRACE request has no body",
+            Self::InformationalBody => "an informational response has a body",
+            Self::TooManyInformational => "too many informational responses",
+            Self::UnaskedUpgrade => "a switch to a protocol that was not asked for",
             Self::Timeout => "the request took too long",
             Self::BodyTooLarge => "the body is too large",
             Self::TargetTooLong => "the target is too long",

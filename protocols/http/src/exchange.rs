@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ropewalk_reactor::{ConnectionId, Deferred, Error, Protocol, TimerId, Transport, Written};
 
 use crate::connection::{Connection, Output, Sink};
+use crate::filter::{Filters, ResponseFilter};
 use crate::handler::ExchangeHandler;
 use crate::response::Body;
 use crate::{Headers, HttpServer, LOG, Request, Response};
@@ -57,12 +58,27 @@ pub(crate) struct Flow {
     pub(crate) is_fresh: bool,
     /// Output passed the high-water mark, and nobody has said that it fell.
     pub(crate) is_congested: bool,
+    /// Change the response of the current exchange.
+    pub(crate) filters: Filters,
+    /// The middlewares that have seen the current exchange, by number.
+    pub(crate) asked: Vec<u64>,
+    /// Who the current request is from, once it was found out.
+    pub(crate) user: Option<Box<str>>,
     /// The protocol that has taken the connection over.
     pub(crate) upgraded: Option<Box<dyn Protocol>>,
     /// Its `connection_made` has not been called yet.
     pub(crate) upgrade_is_fresh: bool,
     /// The wall clock, once it was read in this callback.
     pub(crate) wall: Option<SystemTime>,
+}
+
+impl Flow {
+    /// What belonged to the last exchange is dropped.
+    pub(crate) fn forget_exchange(&mut self) {
+        self.filters.clear();
+        self.asked.clear();
+        self.user = None;
+    }
 }
 
 impl<'a> Exchange<'a> {
@@ -94,12 +110,21 @@ impl<'a> Exchange<'a> {
     /// happens if the response has begun already.
     pub fn respond(&mut self, mut response: Response) {
         let now = self.wall_clock();
+        if !self.is_unanswered() {
+            return;
+        }
         match std::mem::replace(&mut response.body, Body::Whole(Bytes::new())) {
-            Body::Whole(body) => self.connection.respond(&response, body, now),
-            Body::Pulled { length, pieces } => {
-                if !self.connection.start(&response, length, now) {
-                    return;
+            Body::Whole(mut body) => {
+                let length = Some(body.len() as u64);
+                if self.flow.filters.start(self.request, &mut response, length) {
+                    let mut rewritten = self.flow.filters.write(&body).to_vec();
+                    rewritten.extend_from_slice(self.flow.filters.finish());
+                    body = rewritten.into();
                 }
+                self.connection.respond(&response, body, now);
+            }
+            Body::Pulled { length, pieces } => {
+                self.start_filtered(&mut response, length, now);
                 if self.connection.takes_body() {
                     self.hand_over(Box::new(Pull { pieces }));
                 } else {
@@ -113,20 +138,63 @@ impl<'a> Exchange<'a> {
     /// [`write`](Self::write) and ended with [`finish`](Self::finish). With a `length` that many
     /// bytes must follow; without, the body is chunked (for HTTP/1.0, ended by closing). The
     /// response's own body is not sent. `false` if the response has begun already.
-    pub fn start(&mut self, response: Response, length: Option<u64>) -> bool {
+    pub fn start(&mut self, mut response: Response, length: Option<u64>) -> bool {
         let now = self.wall_clock();
-        self.connection.start(&response, length, now)
+        self.is_unanswered() && self.start_filtered(&mut response, length, now)
+    }
+
+    fn start_filtered(
+        &mut self,
+        response: &mut Response,
+        length: Option<u64>,
+        now: SystemTime,
+    ) -> bool {
+        let is_rewritten = self.flow.filters.start(self.request, response, length);
+        self.connection.start(response, length.filter(|_| !is_rewritten), now)
+    }
+
+    /// Sends a response before the response: `103 Early Hints` with its Link fields, say
+    /// (RFC 9110 §15.2). Its body is not sent. Nothing happens if the status is not 1xx or is 101, if
+    /// the response has begun already, or if the client speaks HTTP/1.0, which does not know such.
+    pub fn send_informational(&mut self, response: &Response) {
+        self.connection.send_informational(response);
+    }
+
+    /// Lets `filter` change the response, behind those that were added before. Too late once the
+    /// response has begun: it is dropped.
+    pub fn filter(&mut self, filter: impl ResponseFilter) {
+        self.flow.filters.add(Box::new(filter));
+    }
+
+    /// Who the request is from, as whoever has found out says: for the access log, and for handlers.
+    pub fn set_user(&mut self, user: impl Into<Box<str>>) {
+        self.flow.user = Some(user.into());
+    }
+
+    /// Who the request is from, if somebody has found out: the name of
+    /// [`BasicAuth`](crate::BasicAuth), say.
+    pub fn user(&self) -> Option<&str> {
+        self.flow.user.as_deref()
     }
 
     /// Writes a piece of the body after [`start`](Self::start). When the answer is
     /// `AboveHighWater`, stop until `resume_producing`.
     pub fn write(&mut self, data: &[u8]) -> Written {
-        self.connection.write_body(data);
+        if self.flow.filters.rewrites() {
+            if self.connection.takes_body() {
+                self.connection.write_body(self.flow.filters.write(data));
+            }
+        } else {
+            self.connection.write_body(data);
+        }
         self.written()
     }
 
     /// As [`write`](Self::write), without copying a piece of 16 KiB and more.
     pub fn write_bytes(&mut self, data: Bytes) -> Written {
+        if self.flow.filters.rewrites() {
+            return self.write(&data);
+        }
         self.connection.write_body_bytes(data);
         self.written()
     }
@@ -139,12 +207,28 @@ impl<'a> Exchange<'a> {
     /// The body is complete, and these fields go behind it, where its coding has room for them
     /// (RFC 9110 §6.5). Announce them in a Trailer field.
     pub fn finish_with(&mut self, trailers: &Headers) {
+        if self.flow.filters.rewrites() && self.connection.takes_body() {
+            self.connection.write_body(self.flow.filters.finish());
+        }
         self.connection.finish(trailers);
     }
 
     /// Ends the exchange and its connection at once: the peer sees that the response is cut.
     pub fn abort(&mut self) {
         self.transport.abort_connection();
+    }
+
+    /// Ends a response that has begun and cannot be completed: what was written goes out, then the
+    /// connection closes in a way that tells the client that the response is not whole. Nothing
+    /// happens if the response has not begun.
+    pub fn cut(&mut self) {
+        if !self.connection.is_unanswered() && self.connection.is_answering() {
+            let is_close_delimited = self.connection.is_close_delimited();
+            self.connection.cut();
+            if is_close_delimited {
+                self.transport.abort_connection();
+            }
+        }
     }
 
     /// Hands the connection over to another protocol; see

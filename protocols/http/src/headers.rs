@@ -94,6 +94,17 @@ impl Headers {
         true
     }
 
+    /// Removes all fields called `name`, in any case; whether there were any.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let Self { text, spans } = self;
+        let before = spans.len();
+        spans.retain(|span| {
+            let found = &text[span.name as usize..][..span.name_length as usize];
+            !found.eq_ignore_ascii_case(name.as_bytes())
+        });
+        spans.len() < before
+    }
+
     /// Removes all fields, and keeps the memory for the next.
     pub fn clear(&mut self) {
         self.text.clear();
@@ -213,6 +224,18 @@ mod tests {
         assert!(headers.is_empty());
         assert!(headers.append("x", ""));
         assert!(headers.append("x", "tab\tand caf\u{e9}"));
+    }
+
+    #[test]
+    fn removing_takes_every_field_of_the_name_and_no_other() {
+        let mut headers = Headers::new();
+        for (name, value) in [("A", "1"), ("b", "2"), ("a", "3"), ("ab", "4")] {
+            assert!(headers.append(name, value));
+        }
+        assert!(headers.remove("a"));
+        assert!(!headers.remove("a"));
+        let left: Vec<_> = headers.iter().collect();
+        assert_eq!(left, [("b", &b"2"[..]), ("ab", b"4")]);
     }
 
     #[test]

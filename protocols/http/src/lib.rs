@@ -1,4 +1,4 @@
-//! HTTP/1.1 for Ropewalk: a server (RFC 9110, RFC 9112).
+//! HTTP/1.1 for Ropewalk: a server, and a [`client`] (RFC 9110, RFC 9112).
 //!
 //! `codec` turns bytes into values and back, `connection` is the state machine between a request
 //! and its response, [`HttpServer`] joins both to a transport and a [`Handler`]. None of the types
@@ -14,33 +14,52 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
+mod basic_auth;
+pub mod client;
 pub mod codec;
 mod config;
 mod connection;
+mod cookies;
 mod date;
 mod echo;
 mod error;
 mod exchange;
+mod filter;
 mod handler;
 mod headers;
 mod method;
+mod middleware;
+mod proxy;
 mod request;
 mod response;
+mod routes;
 mod server;
+mod site;
 mod spare;
 mod status;
+mod virtual_hosts;
 
+pub use access_log::AccessLog;
+pub use basic_auth::BasicAuth;
 pub use config::Config;
+pub use cookies::{Cookie, SameSite};
 pub use echo::Echo;
 pub use error::Error;
 pub use exchange::{Exchange, ExchangeId};
+pub use filter::{ResponseFilter, Rewrite};
 pub use handler::{ExchangeHandler, Handler, Intake, Reply, with_exchange};
 pub use headers::Headers;
 pub use method::{ExtensionMethod, Method};
+pub use middleware::{HandlerExt, Middleware, With};
+pub use proxy::ReverseProxy;
 pub use request::{Request, TargetForm, Version};
 pub use response::Response;
+pub use routes::Routes;
 pub use server::HttpServer;
+pub use site::Site;
 pub use status::Status;
+pub use virtual_hosts::VirtualHosts;
 
 /// The log target of everything in this crate.
 pub(crate) const LOG: &str = "ropewalk_http";

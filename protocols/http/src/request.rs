@@ -1,5 +1,8 @@
 //! A request as a handler sees it, whichever version of HTTP brought it.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use crate::{Headers, Method};
@@ -47,6 +50,22 @@ pub(crate) struct Target {
     /// Where scheme and authority end, and where the query's mark is (or the end).
     path: usize,
     mark: usize,
+    /// What routers have found, the outermost first. It is noted once each, while the request is
+    /// lent to handlers.
+    routed: OnceCell<Box<Routed>>,
+}
+
+/// What a router has found out about a request.
+#[derive(Debug, Clone)]
+struct Routed {
+    /// Which router it was, and where it sends the request.
+    router: u64,
+    place: usize,
+    names: Arc<[Box<str>]>,
+    values: Vec<String>,
+    /// Bytes at the end of the path that it has not looked at.
+    rest: Option<usize>,
+    next: OnceCell<Box<Routed>>,
 }
 
 impl Target {
@@ -55,6 +74,7 @@ impl Target {
         self.text.clear();
         self.text.push_str(text);
         self.form = form;
+        self.routed.take();
         self.path = match form {
             TargetForm::Absolute => {
                 split_absolute(text).map_or(0, |(_, local)| text.len() - local.len())
@@ -107,6 +127,57 @@ impl Request {
             "" => "/", // `http://host`, `http://host?query`
             path => path,
         }
+    }
+
+    /// What is left of the path below the place where a handler was put with
+    /// [`Routes::mount`](crate::Routes::mount): begins with `/`, still percent-encoded. For all other
+    /// handlers it is the whole path.
+    #[doc(alias = "postpath")]
+    pub fn remaining_path(&self) -> &str {
+        let path = self.path();
+        let rest = self.routed().filter_map(|routed| routed.rest).last();
+        match rest.and_then(|rest| path.get(path.len().checked_sub(rest)?..)) {
+            Some("") => "/", // the place itself, without a `/` behind it
+            Some(rest) => rest,
+            None => path,
+        }
+    }
+
+    /// The text of the segment that stands where the pattern of this request's route has `{name}`,
+    /// percent-decoded. Where routes lie within routes, the innermost of the name.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.routed().filter_map(|routed| {
+            let at = routed.names.iter().position(|there| **there == *name)?;
+            routed.values.get(at)
+        });
+        found.last().map(String::as_str)
+    }
+
+    fn routed(&self) -> impl Iterator<Item = &Routed> {
+        std::iter::successors(self.target.routed.get(), |routed| routed.next.get()).map(|it| &**it)
+    }
+
+    /// Where this router has sent the request.
+    pub(crate) fn routed_by(&self, router: u64) -> Option<usize> {
+        self.routed().find(|routed| routed.router == router).map(|routed| routed.place)
+    }
+
+    /// A router has sent the request somewhere.
+    pub(crate) fn note_route(
+        &self,
+        router: u64,
+        place: usize,
+        names: Arc<[Box<str>]>,
+        values: Vec<String>,
+        rest: Option<usize>,
+    ) {
+        let mut end = &self.target.routed;
+        while let Some(routed) = end.get() {
+            end = &routed.next;
+        }
+        let next = OnceCell::new();
+        let routed = Routed { router, place, names, values, rest, next };
+        end.get_or_init(|| Box::new(routed));
     }
 
     /// What follows the first `?` of the target, still percent-encoded.
@@ -166,6 +237,12 @@ mod tests {
         assert!(request.headers.append("Host", "field.example"));
         request.target.fill(target, form);
         request
+    }
+
+    #[test]
+    fn a_clone_can_go_to_a_thread() {
+        fn is_send<T: Send + 'static>(_: T) {}
+        is_send(Request::default());
     }
 
     #[test]

@@ -103,6 +103,13 @@ impl Response {
     /// server's business and are not taken.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.add_header(name, value);
+        self
+    }
+
+    /// As [`header`](Self::header), for a response that is there already: in a
+    /// [`ResponseFilter`](crate::ResponseFilter), say.
+    pub fn add_header(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
@@ -110,18 +117,43 @@ impl Response {
             10 if is("connection") => {
                 self.close |= crate::headers::elements(value)
                     .any(|option| option.eq_ignore_ascii_case(b"close"));
-                return self;
+                return;
             }
-            10 if is("keep-alive") => return self,
+            10 if is("keep-alive") => return,
             12 if is("content-type") => self.is_text = false,
-            14 if is("content-length") => return self,
-            17 if is("transfer-encoding") => return self,
+            14 if is("content-length") => return,
+            17 if is("transfer-encoding") => return,
             _ => {}
         }
         if !self.headers.append(name, value) {
             log::warn!(target: LOG, "a header field that could split the response was dropped: {name:?}");
         }
-        self
+    }
+
+    /// Replaces all fields called `name` by this one.
+    pub fn set_header(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.headers.remove(name);
+        self.add_header(name, value);
+    }
+
+    /// Removes all fields called `name` that were added; whether there were any.
+    pub fn remove_header(&mut self, name: &str) -> bool {
+        let was_text = self.is_text && name.eq_ignore_ascii_case("content-type");
+        self.is_text &= !was_text;
+        self.headers.remove(name) | was_text
+    }
+
+    /// Replaces the status.
+    pub fn set_status(&mut self, status: Status) {
+        self.status = status;
+    }
+
+    /// The value of the first field called `name` that was added, if it is UTF-8.
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        if self.is_text && name.eq_ignore_ascii_case("content-type") {
+            return Some("text/plain; charset=utf-8");
+        }
+        self.headers.get_str(name)
     }
 
     /// Closes the connection after this response.

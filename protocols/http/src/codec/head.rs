@@ -220,15 +220,15 @@ fn read_framing(
 
 /// The transfer codings of a message, over all its fields, in order.
 #[derive(Debug, Default)]
-struct Codings {
-    seen: bool,
+pub(super) struct Codings {
+    pub(super) seen: bool,
     chunked: u32,
     others: u32,
     chunked_is_last: bool,
 }
 
 impl Codings {
-    fn add(&mut self, value: &[u8]) {
+    pub(super) fn add(&mut self, value: &[u8]) {
         self.seen = true;
         for coding in elements(value) {
             self.chunked_is_last = coding.eq_ignore_ascii_case(b"chunked");
@@ -240,8 +240,9 @@ impl Codings {
         }
     }
 
-    /// RFC 9112 §6.3: a request that does not end in chunked has no length that can be known.
-    fn body_length(&self) -> Result<BodyLength, Error> {
+    /// RFC 9112 §6.3: a request that does not end in chunked has no length that can be known. (A
+    /// response ends with the connection then; but a client that asked for no coding gets none.)
+    pub(super) fn body_length(&self) -> Result<BodyLength, Error> {
         if !self.chunked_is_last || self.chunked != 1 {
             return Err(Error::TransferEncoding);
         }
@@ -250,7 +251,7 @@ impl Codings {
 }
 
 /// Digits and nothing else: no sign, no list, no white space inside (RFC 9110 §8.6).
-fn parse_length(value: &[u8]) -> Result<u64, Error> {
+pub(super) fn parse_length(value: &[u8]) -> Result<u64, Error> {
     if value.is_empty() {
         return Err(Error::ContentLength);
     }

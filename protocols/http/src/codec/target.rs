@@ -36,7 +36,7 @@ pub(crate) fn check_host(value: &[u8]) -> Result<(), Error> {
 /// Whether this is a host and a port (RFC 3986 §3.2.2), without user information: a name, an
 /// IPv4 address or an IP literal in brackets. The port may be missing, or be empty, unless
 /// `with_port`.
-fn is_authority(value: &[u8], with_port: bool) -> bool {
+pub(crate) fn is_authority(value: &[u8], with_port: bool) -> bool {
     let rest = match value {
         [b'[', literal @ ..] => {
             let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };

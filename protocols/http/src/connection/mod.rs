@@ -9,14 +9,14 @@ mod output;
 mod receive;
 mod respond;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
 pub(crate) use output::{Output, Sink};
 
 use crate::codec::ChunkedDecoder;
-use crate::{Config, Error, Method, Request, Version};
+use crate::{Config, Error, Method, Request, Status, Version};
 
 /// What came of some input.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,6 +109,11 @@ pub(crate) struct Connection {
     drained: u64,
     /// Counts requests, and tells exchanges apart.
     number: u64,
+    /// What the current request, or the last one, was answered with, and how much body that had.
+    status: Option<Status>,
+    body_sent: u64,
+    /// No request is taken after the next response.
+    ending: bool,
     pub(crate) output: Output,
 }
 
@@ -133,6 +138,9 @@ impl Connection {
             body_limit: u64::MAX,
             drained: 0,
             number: 0,
+            status: None,
+            body_sent: 0,
+            ending: false,
             output: Output::default(),
         }
     }
@@ -243,6 +251,16 @@ impl Connection {
     /// Bytes of the current body so far, those thrown away included.
     pub(crate) fn body_received(&self) -> u64 {
         self.body_received + self.drained
+    }
+
+    /// What the current request, or the last one, was answered with, and the bytes of the body.
+    pub(crate) fn answered(&self) -> (Option<Status>, u64) {
+        (self.status, self.body_sent)
+    }
+
+    /// The next response that begins is the last.
+    pub(crate) fn end_after_response(&mut self) {
+        self.ending = true;
     }
 
     /// The number of the current exchange; each request has another.

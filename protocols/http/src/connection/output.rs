@@ -11,7 +11,7 @@ const QUEUED_FROM: usize = 16 * 1024;
 pub(crate) struct Output {
     queue: Vec<Bytes>,
     queued: usize,
-    pub(super) tail: Vec<u8>,
+    pub(crate) tail: Vec<u8>,
 }
 
 impl Output {
@@ -31,7 +31,7 @@ impl Output {
     }
 
     /// Adds a piece of a body, copied if it is small.
-    pub(super) fn push_bytes(&mut self, data: Bytes) {
+    pub(crate) fn push_bytes(&mut self, data: Bytes) {
         if data.len() < QUEUED_FROM {
             self.tail.extend_from_slice(&data);
         } else {

@@ -54,6 +54,8 @@ impl Connection {
         self.body_limit = u64::MAX;
         self.drained = 0;
         self.number += 1;
+        self.status = None;
+        self.body_sent = 0;
         self.sending = Sending::Awaited;
         self.receiving = match framing.body {
             BodyLength::Exact(0) => Receiving::Complete,

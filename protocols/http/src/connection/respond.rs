@@ -24,6 +24,22 @@ impl Connection {
         }
     }
 
+    /// Writes a head that says nothing but that the response is still to come (RFC 9110 §15.2).
+    pub(crate) fn send_informational(&mut self, response: &Response) {
+        if response.status == Status::CONTINUE {
+            self.accept_body();
+        } else if self.sending == Sending::Awaited
+            && self.version >= Version::Http11
+            && response.status.is_informational()
+            && response.status != Status::SWITCHING_PROTOCOLS
+        {
+            let out = &mut self.output.tail;
+            write_status_line(out, response.status);
+            write_fields(out, &response.headers);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Writes a whole response and goes on to the next request. Nothing happens if the response
     /// has begun already.
     pub(crate) fn respond(&mut self, response: &Response, body: Bytes, now: SystemTime) {
@@ -34,6 +50,7 @@ impl Connection {
         }
         if self.start(response, Some(body.len() as u64), now) {
             if self.sending != Sending::Bodiless {
+                self.body_sent = body.len() as u64;
                 self.output.push_bytes(body);
             }
             self.sending = Sending::Finished;
@@ -66,7 +83,9 @@ impl Connection {
         self.is_close_delimited = self.sending == Sending::UntilClose;
         // A client that is answered while it waits for its 100 may send the body or not: nobody
         // can tell what its next bytes are.
+        self.status = Some(response.status);
         self.keep_alive &= !response.close
+            && !self.ending
             && !tunnel
             && !self.expects_continue
             && self.sending != Sending::UntilClose;
@@ -83,15 +102,19 @@ impl Connection {
                 *left -= taken as u64;
                 warn_of_excess(data.len() - taken);
                 self.output.tail.extend_from_slice(&data[..taken]);
+                self.body_sent += taken as u64;
+                return;
             }
             Sending::Chunked => write_chunk(&mut self.output.tail, data),
             Sending::UntilClose => self.output.tail.extend_from_slice(data),
-            Sending::Idle | Sending::Awaited | Sending::Bodiless | Sending::Finished => {}
+            Sending::Idle | Sending::Awaited | Sending::Bodiless | Sending::Finished => return,
         }
+        self.body_sent += data.len() as u64;
     }
 
     /// The same, without copying what is large.
     pub(crate) fn write_body_bytes(&mut self, mut data: Bytes) {
+        let offered = data.len() as u64;
         match &mut self.sending {
             Sending::Exact { left } => {
                 let taken = usize::try_from(*left).map_or(data.len(), |l| l.min(data.len()));
@@ -99,6 +122,8 @@ impl Connection {
                 warn_of_excess(data.len() - taken);
                 data.truncate(taken);
                 self.output.push_bytes(data);
+                self.body_sent += taken as u64;
+                return;
             }
             Sending::Chunked if !data.is_empty() => {
                 write_chunk_size(&mut self.output.tail, data.len());
@@ -106,8 +131,9 @@ impl Connection {
                 self.output.tail.extend_from_slice(b"\r\n");
             }
             Sending::UntilClose => self.output.push_bytes(data),
-            _ => {}
+            _ => return,
         }
+        self.body_sent += offered;
     }
 
     /// The body is complete; trailers go out if it is chunked. A body that is shorter than was
@@ -141,6 +167,7 @@ impl Connection {
         let Body::Whole(body) = &response.body else { return false };
         if self.sending == Sending::Idle {
             // The head was malformed: its method and version are unknown.
+            (self.status, self.body_sent) = (None, 0);
             self.method = Method::Get;
             self.version = Version::Http11;
             self.sending = Sending::Awaited;
@@ -154,6 +181,13 @@ impl Connection {
         whole
     }
 
+    /// Ends the connection in the middle of a response, which stays as it is.
+    pub(crate) fn cut(&mut self) {
+        self.keep_alive = false;
+        self.receiving = Receiving::Over;
+        self.sending = Sending::Finished;
+    }
+
     /// Writes the head that hands the connection over to another protocol: 101, or a 2xx to
     /// CONNECT. `false` if the response has begun already.
     pub(crate) fn switch_protocols(&mut self, response: &Response, now: SystemTime) -> bool {
@@ -161,6 +195,7 @@ impl Connection {
             return false;
         }
         self.keep_alive = true; // no `Connection: close`
+        self.status = Some(response.status);
         self.write_head(response, None, true, now);
         self.sending = Sending::Finished;
         self.receiving = Receiving::Over;

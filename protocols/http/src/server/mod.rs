@@ -6,18 +6,25 @@
 
 mod deadline;
 mod protocol;
+mod record;
 #[cfg(test)]
 mod tests;
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ropewalk_reactor::{Result, Transport};
 
 use self::deadline::Deadline;
+use self::record::Record;
 use crate::connection::{Connection, Event, Waiting};
 use crate::exchange::{FLUSH_AT, Flow, flush};
 use crate::handler::{ExchangeHandler, Handler, Intake, Reply};
-use crate::{Config, Error, Exchange, ExchangeId, LOG, Request, Response, Status, spare};
+use crate::site::Shared;
+use crate::{
+    AccessLog, Config, Error, Exchange, ExchangeId, LOG, Request, Response, Status, spare,
+};
 
 /// One connection of an HTTP/1.1 server.
 ///
@@ -47,7 +54,14 @@ pub struct HttpServer {
     is_holding: bool,
     /// An error ends the connection; whether an exchange was under way is in it.
     failure: Option<Cut>,
+    /// The access log, if there is one, and what it needs to know.
+    record: Option<Box<Record>>,
+    /// What this connection shares with the others of its site.
+    site: Option<Rc<Shared>>,
 }
+
+/// How long a connection that is new when its site drains has for its request.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// What an error did to the exchange of its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +89,15 @@ impl HttpServer {
             is_gathering: false,
             is_holding: false,
             failure: None,
+            record: None,
+            site: None,
         }
+    }
+
+    pub(crate) fn of_site(mut self, log: Option<AccessLog>, site: Rc<Shared>) -> Self {
+        self.record = log.map(|log| Box::new(Record::new(log)));
+        self.site = Some(site);
+        self
     }
 
     /// Calls `call` with the exchange of this name, to answer it later; `None`, and no call, if it
@@ -97,7 +119,19 @@ impl HttpServer {
         let answer = self.exchange(transport, |_, exchange| Ok(call(exchange))).ok().flatten();
         let result = self.go_on(transport);
         self.conclude(transport, result);
+        self.begin_upgrade(transport);
         answer
+    }
+
+    /// The connection may have been handed over by something else than input.
+    fn begin_upgrade(&mut self, transport: &mut Transport<'_>) {
+        let Some(inner) = &mut self.flow.upgraded else { return };
+        if std::mem::take(&mut self.flow.upgrade_is_fresh)
+            && let Err(error) = inner.connection_made(transport)
+        {
+            log::warn!(target: LOG, "{}: {error}", transport.peer());
+            transport.lose_connection();
+        }
     }
 
     /// Calls the handler with the current exchange; `None` if the connection has gone meanwhile.
@@ -143,9 +177,15 @@ impl HttpServer {
             let request = self.request.get_or_insert_with(Box::default);
             let (used, event) = match self.connection.receive(&input[at..], request) {
                 Ok(step) => step,
-                Err(error) => return (input.len(), self.refuse(transport, error)),
+                Err(error) => {
+                    self.note_unreadable(&input[at..]);
+                    return (input.len(), self.refuse(transport, error));
+                }
             };
             at += used;
+            if event == Event::RequestReceived {
+                self.begin_exchange(transport);
+            }
             let result = match event {
                 Event::RequestReceived if self.connection.expects_body() => {
                     self.body_expected(transport)
@@ -169,6 +209,7 @@ impl HttpServer {
             if let Err(error) = result.and_then(|()| self.produce(transport)) {
                 return (input.len(), self.handler_failed(transport, error));
             }
+            self.write_down_finished(transport);
             if self.connection.output.len() >= FLUSH_AT {
                 flush(&mut self.connection.output, transport, &mut self.flow);
             }
@@ -279,6 +320,44 @@ impl HttpServer {
         Err(error)
     }
 
+    /// A head is in.
+    fn begin_exchange(&mut self, transport: &mut Transport<'_>) {
+        self.flow.forget_exchange();
+        if let Some(record) = &mut self.record {
+            record.begin(transport);
+        }
+        if self.site.as_ref().is_some_and(|site| site.is_draining()) {
+            self.connection.end_after_response();
+        }
+    }
+
+    /// The connection is to end, without cutting a response: now if it is between two requests.
+    pub(crate) fn drain(&mut self, transport: &mut Transport<'_>) {
+        self.connection.end_after_response();
+        if !self.connection.is_idle() {
+            return;
+        }
+        if self.connection.number() > 0 {
+            return self.lose(transport);
+        }
+        // Its first request may be on its way.
+        transport.call_later(DRAIN_GRACE, |server: &mut Self, transport| {
+            if server.connection.number() == 0 {
+                server.lose(transport);
+            }
+        });
+    }
+
+    /// There is nothing to do any more but to flush, which nobody has to wait for.
+    fn lose(&mut self, transport: &mut Transport<'_>) {
+        transport.lose_connection();
+        if let Some(site) = &self.site
+            && site.is_draining()
+        {
+            site.connection_gone(transport.id());
+        }
+    }
+
     fn note_failure(&mut self) {
         let cut = if self.connection.is_answering() { Cut::Exchange } else { Cut::Nothing };
         self.failure.get_or_insert(cut);
@@ -297,17 +376,22 @@ impl HttpServer {
     /// unconsumed input stays behind, if that is known.
     fn settle(&mut self, transport: &mut Transport<'_>, has_pending: Option<bool>) {
         flush(&mut self.connection.output, transport, &mut self.flow);
+        self.write_down_finished(transport);
         if !self.connection.is_answering() && self.failure.is_none() {
             self.flow.current = None;
+            self.flow.forget_exchange();
         }
         if self.flow.upgraded.is_some() {
             self.deadline.clear();
+            if let Some(site) = self.site.take() {
+                site.connection_gone(transport.id());
+            }
             return self.hold(transport, false);
         }
         if self.connection.is_over() {
             self.deadline.clear();
             if self.failure.is_none() {
-                transport.lose_connection();
+                self.lose(transport);
             }
             return; // with an error, the reactor closes
         }
@@ -372,6 +456,7 @@ impl HttpServer {
         log::debug!(target: LOG, "{}: timed out waiting for {awaited:?}", transport.peer());
         match awaited {
             deadline::Awaited::Input(Waiting::Head | Waiting::Body) => {
+                self.note_unreadable(&[]);
                 let result = self.refuse(transport, Error::Timeout);
                 self.conclude(transport, result);
             }

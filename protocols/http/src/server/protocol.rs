@@ -12,6 +12,9 @@ use crate::ExchangeId;
 
 impl Protocol for HttpServer {
     fn connection_made(&mut self, transport: &mut Transport<'_>) -> Result {
+        if let Some(site) = &self.site {
+            site.connection_made(transport.id());
+        }
         self.settle(transport, Some(false));
         Ok(())
     }
@@ -78,6 +81,10 @@ impl Protocol for HttpServer {
         if let Some(inner) = &mut self.flow.upgraded {
             return inner.connection_lost(transport, reason);
         }
+        if let Some(site) = self.site.take() {
+            site.connection_gone(transport.id());
+        }
+        self.write_down_lost(transport);
         match self.flow.current.take() {
             Some(mut current) => current.exchange_lost(reason),
             None if self.connection.is_answering() || self.failure == Some(Cut::Exchange) => {

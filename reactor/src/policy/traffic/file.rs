@@ -1,9 +1,10 @@
 //! A file that is put aside when it is large enough. Only threads of the pool write to it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::background::append_to;
 
 /// A file, and the one before it.
 pub(super) struct Rotating {
@@ -32,11 +33,6 @@ impl Rotating {
         self.size = 0;
         Ok(())
     }
-}
-
-/// What it has may be anybody's secrets.
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 impl Write for Rotating {

@@ -4,7 +4,7 @@ use super::*;
 
 /// Heads and bodies that another server on the path could read otherwise, or that are not HTTP.
 /// The number is the status they get; each ends the connection.
-const MALFORMED: &[(&str, u16, Error)] = &[
+pub(crate) const MALFORMED: &[(&str, u16, Error)] = &[
     // RFC 9112 §3: the request line
     ("GET /\r\n\r\n", 400, Error::RequestLine),
     ("GET\r\n\r\n", 400, Error::RequestLine),
@@ -146,6 +146,62 @@ const MALFORMED: &[(&str, u16, Error)] = &[
         Error::TransferEncoding,
     ),
     (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        400,
+        Error::FieldName,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        400,
+        Error::FieldValue,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\0\r\n\r\n0\r\n\r\n",
+        400,
+        Error::FieldValue,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        400,
+        Error::FieldName,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nX: y\r\n\tTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+        Error::FieldName,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\n Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        400,
+        Error::FieldName,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunk\r\n\r\n0\r\n\r\n",
+        400,
+        Error::TransferEncoding,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked identity\r\n\r\n0\r\n\r\n",
+        400,
+        Error::TransferEncoding,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: 'chunked'\r\n\r\n0\r\n\r\n",
+        400,
+        Error::TransferEncoding,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\u{a0}\r\n\r\n0\r\n\r\n",
+        400,
+        Error::TransferEncoding,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\rTransfer-Encoding: chunked\r\n\r\na",
+        400,
+        Error::FieldValue,
+    ),
+    ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \u{ff11}\r\n\r\na", 400, Error::ContentLength),
+    (
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         501,
         Error::TransferCoding,
@@ -162,7 +218,7 @@ const MALFORMED: &[(&str, u16, Error)] = &[
 ];
 
 /// Behind a head that asks for a chunked body.
-const MALFORMED_CHUNKS: &[(&str, Error)] = &[
+pub(crate) const MALFORMED_CHUNKS: &[(&str, Error)] = &[
     ("x\r\n", Error::ChunkSize),
     ("\r\n", Error::ChunkSize),
     ("-1\r\n", Error::ChunkSize),
@@ -175,6 +231,18 @@ const MALFORMED_CHUNKS: &[(&str, Error)] = &[
     ("2\r\nabc\r\n", Error::ChunkEnd),
     ("2\r\nab0\r\n\r\n", Error::ChunkEnd),
     ("2;a\nb\r\nab\r\n", Error::ChunkExtension),
+    ("2;a\0\r\nab\r\n", Error::ChunkExtension),
+    ("2;a\rb\r\nab\r\n", Error::ChunkSize),
+    ("2\rab\r\n", Error::ChunkSize),
+    ("2\t\r\nab\r\n", Error::ChunkSize),
+    ("+2\r\nab\r\n", Error::ChunkSize),
+    ("2_0\r\nab\r\n", Error::ChunkSize),
+    ("2,\r\nab\r\n", Error::ChunkSize),
+    ("00000000000000002\r\nab\r\n", Error::ChunkSize),
+    ("2\r\nab\n0\r\n\r\n", Error::ChunkEnd),
+    ("2\r\nab\r0\r\n\r\n", Error::ChunkEnd),
+    ("0\r\nX: y\n\r\n", Error::LineEnd),
+    ("0\r\n\n", Error::LineEnd),
     ("0\r\nX : y\r\n\r\n", Error::FieldName),
     ("0\r\nX: a\r\n b\r\n\r\n", Error::FieldName),
 ];

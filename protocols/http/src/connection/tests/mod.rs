@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Headers, Response, Status};
 
-mod malformed;
+pub(crate) mod malformed;
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(784_111_777)
@@ -18,12 +18,12 @@ fn now() -> SystemTime {
 
 /// What a connection made of its input.
 #[derive(Debug, PartialEq, Eq, Default)]
-struct Story {
+pub(crate) struct Story {
     /// `METHOD target body`, a request each.
-    requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
     output: String,
     over: bool,
-    error: Option<Error>,
+    pub(crate) error: Option<Error>,
     left: usize,
 }
 
@@ -113,7 +113,7 @@ fn talk_with(config: Config, wire: &[u8], step: usize, end: bool) -> Story {
     Story { left, ..driver.story() }
 }
 
-fn talk(wire: &[u8], step: usize) -> Story {
+pub(crate) fn talk(wire: &[u8], step: usize) -> Story {
     talk_with(Config::new().date(false), wire, step, false)
 }
 

@@ -12,7 +12,9 @@ use super::*;
 use crate::{Echo, Headers, with_exchange};
 
 mod bodies;
+mod filters;
 mod network;
+mod sites;
 mod time;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
