@@ -29,6 +29,7 @@ mod response;
 mod server;
 mod spare;
 mod status;
+pub mod websocket;
 
 pub use config::Config;
 pub use echo::Echo;

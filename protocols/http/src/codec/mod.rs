@@ -6,7 +6,7 @@
 
 mod chunked;
 pub(crate) mod encode;
-mod fields;
+pub(crate) mod fields;
 mod head;
 mod target;
 
