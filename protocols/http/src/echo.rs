@@ -4,10 +4,14 @@
 use bytes::BytesMut;
 use ropewalk_reactor::{Result, Written};
 
+use crate::websocket::{Deflate, Message, WebSocket, WebSocketUpgrade};
 use crate::{Exchange, ExchangeHandler, Handler, Headers, Intake, Reply, Request, Response};
 
 /// What `/plaintext` answers, as benchmarks of web frameworks ask for.
 const PLAINTEXT: &str = "Hello, World!";
+
+/// The longest WebSocket message that comes back whole: what the usual test suites send.
+const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// Answers each request with the request itself, as `text/plain`: request line, header fields, an
 /// empty line, and the body; `/plaintext` with `Hello, World!`.
@@ -15,11 +19,18 @@ const PLAINTEXT: &str = "Hello, World!";
 /// A body whose length is known and small enough to be gathered comes back with a length; any
 /// other is streamed back while it arrives, under back-pressure: a client that sends without
 /// reading is paused.
+///
+/// A request for a WebSocket, at any address and from any page, is accepted: each message comes back,
+/// up to 16 MiB, compressed if the client can.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Echo;
 
 impl Handler for Echo {
     fn request_received(&mut self, request: &Request, _: &mut Exchange<'_>) -> Result<Reply> {
+        if WebSocketUpgrade::is_requested(request) {
+            let upgrade = WebSocketUpgrade::new().any_origin().max_message(MAX_MESSAGE);
+            return Ok(upgrade.deflate(Deflate::new()).accept(request, send_back));
+        }
         if request.path() == "/plaintext" {
             return Ok(PLAINTEXT.into());
         }
@@ -36,6 +47,11 @@ impl Handler for Echo {
             Intake::Stream(Box::new(Stream { has_begun: false }))
         })
     }
+}
+
+fn send_back(socket: &mut WebSocket<'_>, message: Message<'_>) -> Result {
+    socket.send(message);
+    Ok(())
 }
 
 /// One body on its way back.

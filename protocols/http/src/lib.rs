@@ -39,6 +39,7 @@ mod site;
 mod spare;
 mod status;
 mod virtual_hosts;
+pub mod websocket;
 
 pub use access_log::AccessLog;
 pub use basic_auth::BasicAuth;

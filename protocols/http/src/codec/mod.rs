@@ -7,7 +7,7 @@
 
 mod chunked;
 pub(crate) mod encode;
-mod fields;
+pub(crate) mod fields;
 mod head;
 mod response_head;
 pub(crate) mod target;

@@ -230,7 +230,8 @@ impl Connection {
             }
             None => {}
         }
-        if response.status == Status::SWITCHING_PROTOCOLS {
+        let offers = response.status == Status::UPGRADE_REQUIRED && self.keep_alive;
+        if response.status == Status::SWITCHING_PROTOCOLS || offers {
             out.extend_from_slice(b"Connection: Upgrade\r\n");
         } else if !self.keep_alive {
             out.extend_from_slice(b"Connection: close\r\n");

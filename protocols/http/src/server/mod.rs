@@ -386,6 +386,7 @@ impl HttpServer {
             if let Some(site) = self.site.take() {
                 site.connection_gone(transport.id());
             }
+            self.give_back(); // there is no further request
             return self.hold(transport, false);
         }
         if self.connection.is_over() {
@@ -432,6 +433,20 @@ impl HttpServer {
             return transport.lose_connection();
         }
         self.settle(transport, None);
+        if let Err(error) = self.begin_upgrade(transport) {
+            log::warn!(target: LOG, "{}: {error}", transport.peer());
+            transport.lose_connection();
+        }
+    }
+
+    /// Tells the protocol that has just taken the connection over that it has.
+    fn begin_upgrade(&mut self, transport: &mut Transport<'_>) -> Result {
+        match &mut self.flow.upgraded {
+            Some(inner) if std::mem::take(&mut self.flow.upgrade_is_fresh) => {
+                inner.connection_made(transport)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn borrow(&mut self) {

@@ -32,10 +32,8 @@ impl Protocol for HttpServer {
             self.settle(transport, Some(!data.is_empty()));
             result?;
         }
+        self.begin_upgrade(transport)?;
         let Some(inner) = &mut self.flow.upgraded else { return Ok(()) };
-        if std::mem::take(&mut self.flow.upgrade_is_fresh) {
-            inner.connection_made(transport)?;
-        }
         if data.is_empty() { Ok(()) } else { inner.data_received(transport, data) }
     }
 

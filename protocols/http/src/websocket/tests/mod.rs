@@ -1,0 +1,1 @@
+//! The handshake, and stories over simulated connections.
