@@ -119,19 +119,7 @@ impl HttpServer {
         let answer = self.exchange(transport, |_, exchange| Ok(call(exchange))).ok().flatten();
         let result = self.go_on(transport);
         self.conclude(transport, result);
-        self.begin_upgrade(transport);
         answer
-    }
-
-    /// The connection may have been handed over by something else than input.
-    fn begin_upgrade(&mut self, transport: &mut Transport<'_>) {
-        let Some(inner) = &mut self.flow.upgraded else { return };
-        if std::mem::take(&mut self.flow.upgrade_is_fresh)
-            && let Err(error) = inner.connection_made(transport)
-        {
-            log::warn!(target: LOG, "{}: {error}", transport.peer());
-            transport.lose_connection();
-        }
     }
 
     /// Calls the handler with the current exchange; `None` if the connection has gone meanwhile.
