@@ -124,7 +124,6 @@ impl WebSocketUpgrade {
         }
     }
 
-    #[expect(clippy::result_large_err, reason = "a refusal is the answer to a request, as is")]
     fn negotiate(
         &self,
         request: &Request,
