@@ -50,7 +50,7 @@ pub struct WebSocketClient {
     config: Arc<Config>,
     options: ConnectOptions,
     subprotocols: Vec<String>,
-    headers: Headers,
+    pub(super) headers: Headers,
     handshake_timeout: Duration,
 }
 
@@ -180,7 +180,7 @@ impl WebSocketClient {
     }
 
     /// The request, with this key.
-    fn request(&self, key: &str) -> String {
+    pub(super) fn request(&self, key: &str) -> String {
         let mut text = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: {VERSION}\r\n",

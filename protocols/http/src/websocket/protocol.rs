@@ -303,3 +303,11 @@ impl Protocol for WebSocketProtocol {
         if (*handler).type_id() == of { Some(handler) } else { None }
     }
 }
+
+#[cfg(test)]
+impl WebSocketProtocol {
+    /// Whether no memory is held but for the connection's own state.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.connection.holds_nothing()
+    }
+}

@@ -167,3 +167,14 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+impl Connection {
+    /// Whether no memory is held for messages.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.incoming.is_none()
+            && self.held.capacity() == 0
+            && self.inflater.as_ref().is_none_or(|inflater| inflater.is_empty())
+            && self.deflater.as_ref().is_none_or(|deflater| deflater.is_empty())
+    }
+}

@@ -262,6 +262,7 @@ impl Connection {
             log::warn!(target: LOG, "aborted: {} bytes wait for a message's end", self.held.len());
             self.held = Vec::new();
             wire.abort();
+            return Written::Gone;
         }
         written
     }

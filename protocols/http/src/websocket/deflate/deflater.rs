@@ -4,14 +4,12 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::{Agreed, Deflate, TAIL};
+use super::{Agreed, Deflate, STEP, TAIL, with_room};
 
 /// Idle ones that are kept for the next message, of about 300 KiB each.
 const KEPT: usize = 4;
 /// The compressor's smallest window. A peer that asks for less gets everything uncompressed.
 const LEAST_BITS: u8 = 9;
-/// Room for a flush's marker: with less, zlib writes it twice.
-const MARKER: usize = 16;
 
 thread_local! {
     static SPARES: RefCell<Vec<Spare>> = const { RefCell::new(Vec::new()) };
@@ -63,16 +61,19 @@ impl Deflater {
         });
         let start = out.len();
         let before = stream.total_in();
-        loop {
-            let taken = (stream.total_in() - before) as usize;
-            // Most of what is worth compressing becomes half as long.
-            out.reserve((data.len() - taken) / 2 + MARKER);
-            // It fails only for a stream that was ended, which this never is.
-            let _ = stream.compress_vec(&data[taken..], out, FlushCompress::Sync);
-            if out.len() < out.capacity() && (stream.total_in() - before) as usize == data.len() {
-                break;
+        with_room(|room| {
+            loop {
+                let taken = (stream.total_in() - before) as usize;
+                let made = stream.total_out();
+                // It fails only for a stream that was ended, which this never is.
+                let _ = stream.compress(&data[taken..], room, FlushCompress::Sync);
+                let made = (stream.total_out() - made) as usize;
+                out.extend_from_slice(&room[..made]);
+                if made < STEP {
+                    break; // all is taken, and flushed
+                }
             }
-        }
+        });
         if is_last {
             if out[start..].ends_with(&TAIL) {
                 out.truncate(out.len() - TAIL.len());

@@ -5,11 +5,9 @@ use std::cell::RefCell;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{Agreed, MAX_WINDOW_BITS};
+use super::{Agreed, MAX_WINDOW_BITS, STEP, with_room};
 use crate::websocket::Error;
 
-/// How much one step has room for; a buffer with more of it is filled, too.
-const STEP: usize = 16 * 1024;
 /// Idle ones that are kept for the next message: messages that are under way at once are few.
 const KEPT: usize = 8;
 /// The decompressor's smallest window; one that is larger than it had to be does no harm.
@@ -46,8 +44,8 @@ impl Inflater {
         self.is_ended
     }
 
-    /// Fills `out`, which has to be empty, up to its capacity (of [`STEP`] at least) or as far as
-    /// `input` goes: how many octets of that it took.
+    /// Adds what a step produces to `out`: how many octets of `input` it took. There may be more to
+    /// take, or to [produce](Self::is_full).
     pub(crate) fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let agreed = self.agreed;
         let stream = self.stream.get_or_insert_with(|| {
@@ -60,11 +58,16 @@ impl Inflater {
         });
         let was_full = self.is_full;
         let before = stream.total_in();
-        out.reserve(STEP);
-        let status =
-            stream.decompress_vec(input, out, FlushDecompress::None).map_err(|_| Error::Inflate)?;
+        let produced = stream.total_out();
+        let (status, made) = with_room(|room| {
+            let status = stream.decompress(input, room, FlushDecompress::None);
+            let made = (stream.total_out() - produced) as usize;
+            out.extend_from_slice(&room[..made]);
+            (status, made)
+        });
+        let status = status.map_err(|_| Error::Inflate)?;
         let taken = (stream.total_in() - before) as usize;
-        self.is_full = out.len() == out.capacity();
+        self.is_full = made == STEP;
         if taken > 0 {
             self.is_ended = false;
         }
@@ -73,7 +76,7 @@ impl Inflater {
             stream.reset(false);
             self.is_ended = true;
             self.is_full = false;
-        } else if taken == 0 && out.is_empty() && !input.is_empty() && !was_full {
+        } else if taken == 0 && made == 0 && !input.is_empty() && !was_full {
             return Err(Error::Inflate);
         }
         Ok(taken)

@@ -5,6 +5,8 @@
 //! direction without context takeover keeps nothing between two messages; its coder is the
 //! thread's, and shared by all connections.
 
+use std::cell::RefCell;
+
 mod deflater;
 mod inflater;
 mod parameters;
@@ -16,6 +18,9 @@ pub(crate) use parameters::{Agreed, Offer, accept_response, parse_extensions};
 /// What each compressed message would end with, and what is left out on the wire: an empty stored
 /// block's length (RFC 7692 §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+/// How much one step of a coder produces at most. Always through this much room, and not through what
+/// some buffer has left: a simulation then replays to the octet.
+const STEP: usize = 16 * 1024;
 /// The largest window, 32 KiB: what is used where nobody asks for less.
 const MAX_WINDOW_BITS: u8 = 15;
 /// The smallest that RFC 7692 §7.1.2 knows. The compressor's smallest is one more; see
@@ -25,6 +30,19 @@ const MIN_WINDOW_BITS: u8 = 8;
 const MIN_SIZE: usize = 256;
 /// zlib's own compromise is 6; a server that answers at once is better off with less.
 const LEVEL: u8 = 4;
+
+thread_local! {
+    /// Where coders write to.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `code` with room for [`STEP`] octets.
+fn with_room<R>(code: impl FnOnce(&mut [u8]) -> R) -> R {
+    ROOM.with_borrow_mut(|room| {
+        room.resize(STEP, 0);
+        code(room)
+    })
+}
 
 /// Whether and how messages are compressed, if the other side does it too.
 ///
