@@ -18,6 +18,7 @@ mod access_log;
 mod basic_auth;
 pub mod client;
 pub mod codec;
+mod compression;
 mod config;
 mod connection;
 mod content_coding;
@@ -45,6 +46,7 @@ pub mod websocket;
 
 pub use access_log::AccessLog;
 pub use basic_auth::BasicAuth;
+pub use compression::Compression;
 pub use config::Config;
 pub use cookies::{Cookie, SameSite};
 pub use echo::Echo;
