@@ -162,7 +162,7 @@ impl Handler for StaticFiles {
         if !is_served(request) {
             return Ok(not_allowed().into());
         }
-        let path = match FilePath::parse(request.path(), self.options.hidden) {
+        let path = match FilePath::parse(request.remaining_path(), self.options.hidden) {
             Ok(path) => path,
             Err(Refusal::Malformed) => return Ok(Status::BAD_REQUEST.into()),
             Err(Refusal::NoName) => return Ok(Status::NOT_FOUND.into()),

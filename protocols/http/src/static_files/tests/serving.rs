@@ -1,6 +1,7 @@
 //! What is found, what is refused, and what the head says of it.
 
 use super::*;
+use crate::Routes;
 
 #[test]
 fn a_file_comes_with_its_type_length_and_validators() {
@@ -123,6 +124,25 @@ fn a_redirection_never_names_another_host() {
         assert_eq!((reply.status(), reply.field("Location")), ("404", None), "{target}");
     }
     assert_eq!(get(&files, "/evil.example").field("Location"), Some("/evil.example/"));
+}
+
+#[test]
+fn below_a_mount_the_rest_of_the_path_names_the_file() {
+    let files = StaticFiles::of(tree(&[("index.html", "top"), ("a/index.html", "index")]));
+    let mut harness = Harness::new(HttpServer::with_config(
+        Arc::new(Config::new().date(false)),
+        Routes::new().mount("/static", files.listing(true)),
+    ));
+    assert_eq!(ask(&mut harness, "GET /static/", "").text(), "top");
+    assert_eq!(ask(&mut harness, "GET /static/a/", "").text(), "index");
+    let locations = ["/static", "/static/a?q"].map(|target| {
+        let reply = ask(&mut harness, &format!("GET {target}"), "");
+        (reply.status().to_owned(), reply.field("Location").map(str::to_owned))
+    });
+    let to = |location: &str| ("301".to_owned(), Some(location.to_owned()));
+    assert_eq!(locations, [to("/static/"), to("/static/a/?q")]);
+    assert_eq!(ask(&mut harness, "GET /static/../static/a/", "").status(), "404");
+    assert_eq!(ask(&mut harness, "GET /static//a/", "").status(), "404");
 }
 
 #[test]
