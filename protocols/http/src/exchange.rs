@@ -251,6 +251,12 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Has `resume_producing` called for the handler that has the exchange, once this callback has
+    /// returned, if there is room for output: what it waited for is there.
+    pub(crate) fn wake_producer(&mut self) {
+        self.flow.is_fresh = true;
+    }
+
     // The request's body.
 
     /// How long the body is; `None` if it is chunked, so that nobody knows yet.

@@ -12,6 +12,7 @@ use super::*;
 use crate::{Echo, Headers, with_exchange};
 
 mod bodies;
+mod compression;
 mod filters;
 mod network;
 mod sites;

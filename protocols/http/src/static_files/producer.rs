@@ -1,0 +1,116 @@
+//! Sends a file to one client, as fast as that reads: the next piece is read while the one before it is
+//! sent, and none besides.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ropewalk_reactor::{BoxError, Error, Result, Written};
+
+use super::body::{Body, Next, Reading};
+use crate::{Exchange, ExchangeHandler};
+
+/// When the pool has no room for a job, it is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Produces the body of a response from a file.
+pub(super) struct Producer {
+    /// For the log.
+    path: PathBuf,
+    body: Body,
+    /// What was read and not written.
+    ready: VecDeque<Bytes>,
+    /// A piece is on its way, or will be asked for again.
+    is_reading: bool,
+    /// Where it is put when it comes; then this producer is called, as soon as there is room.
+    arrived: Rc<Cell<Option<Arrived>>>,
+}
+
+/// What came of a reading.
+enum Arrived {
+    Piece(Result<Bytes, Failure>),
+    /// The pool had no room for it.
+    Refused(Reading),
+}
+
+enum Failure {
+    File(io::Error),
+    Pool(Error),
+}
+
+impl Producer {
+    /// Sends `first`, then `body`, of the file at `path`.
+    pub(super) fn new(path: PathBuf, first: Bytes, body: Body) -> Self {
+        Self { path, body, ready: [first].into(), is_reading: false, arrived: Rc::default() }
+    }
+
+    /// Has the next piece read; what needs no reading is ready at once. False if there is no more.
+    fn read_ahead(&mut self, exchange: &mut Exchange<'_>) -> bool {
+        match self.body.next() {
+            None => return false,
+            Some(Next::Ready(text)) => self.ready.push_back(text),
+            Some(Next::Read(reading)) => self.read(reading, exchange),
+        }
+        true
+    }
+
+    fn read(&mut self, reading: Reading, exchange: &mut Exchange<'_>) {
+        self.is_reading = true;
+        let job = reading.clone();
+        let done = exchange.transport().defer_to_thread(move || job.run());
+        let arrived = self.arrived.clone();
+        exchange.when(done, move |exchange, read| {
+            arrived.set(Some(match read {
+                Ok(read) => Arrived::Piece(read.map_err(Failure::File)),
+                Err(Error::PoolFull) => {
+                    arrived.set(Some(Arrived::Refused(reading)));
+                    exchange.call_later(ASK_AGAIN, |exchange| exchange.wake_producer());
+                    return;
+                }
+                Err(error) => Arrived::Piece(Err(Failure::Pool(error))),
+            }));
+            exchange.wake_producer();
+        });
+    }
+
+    /// What the response ends with. It has begun: all that the client can see is that it is cut.
+    fn failed(&self, failure: Failure) -> BoxError {
+        let path = self.path.display();
+        let what = match failure {
+            Failure::File(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "the file became shorter while it was sent".to_owned()
+            }
+            Failure::File(error) => error.to_string(),
+            Failure::Pool(error) => error.to_string(),
+        };
+        format!("{path}: {what}; its response was cut").into()
+    }
+}
+
+impl ExchangeHandler for Producer {
+    fn resume_producing(&mut self, exchange: &mut Exchange<'_>) -> Result {
+        match self.arrived.take() {
+            None => {}
+            Some(Arrived::Refused(reading)) => self.read(reading, exchange),
+            Some(Arrived::Piece(piece)) => {
+                self.is_reading = false;
+                self.ready.push_back(piece.map_err(|failure| self.failed(failure))?);
+            }
+        }
+        loop {
+            let piece = self.ready.pop_front();
+            let written = piece.map_or(Written::Taken, |piece| exchange.write_bytes(piece));
+            if self.ready.is_empty() && !self.is_reading && !self.read_ahead(exchange) {
+                exchange.finish();
+                return Ok(());
+            }
+            if written != Written::Taken || self.ready.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
