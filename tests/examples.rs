@@ -454,6 +454,40 @@ fn http_echo_answers_with_the_body() {
 }
 
 #[test]
+fn http_routes_keep_notes_and_ask_for_a_password() {
+    let server = Server::start("http_routes");
+    let ask = |request: &str, more: &str| {
+        let mut caller = server.call();
+        caller.send(format!("{request} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{more}"));
+        caller.rest()
+    };
+    let answer = ask("POST /notes", "Content-Length: 8\r\n\r\nbuy rope");
+    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+    assert!(answer.contains("\r\nLocation: /notes/1\r\n"), "{answer}");
+    assert!(ask("GET /notes/1", "\r\n").ends_with("\r\n\r\nbuy rope"));
+    assert!(ask("GET /notes/2", "\r\n").starts_with("HTTP/1.1 404 "));
+    assert!(ask("GET /notes", "\r\n").starts_with("HTTP/1.1 405 "));
+    assert!(ask("DELETE /admin/notes", "\r\n").starts_with("HTTP/1.1 401 "));
+    let alice = "Authorization: Basic YWxpY2U6c3dvcmRmaXNo\r\n\r\n";
+    assert!(ask("DELETE /admin/notes", alice).starts_with("HTTP/1.1 204 "));
+    assert!(ask("GET /notes/1", "\r\n").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn http_proxy_has_another_server_answer() {
+    let origin = Server::start("http_echo");
+    let proxy = Server::start_on_a_port("http_proxy", &[&format!("http://{}", origin.address)]);
+    let mut caller = proxy.call();
+    caller.send("GET /app/path?q HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    let answer = caller.rest();
+    assert!(answer.contains("\r\n\r\nGET /path?q HTTP/1.1\r\n"), "{answer}");
+    assert!(answer.contains("\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{answer}");
+    let mut caller = proxy.call();
+    caller.send("GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    assert!(caller.rest().ends_with("This is the proxy. The rest is below /app.\n"));
+}
+
+#[test]
 fn the_broker_answers_the_protocol_header_with_connection_start() {
     let server = Server::start("amqp_broker");
     let mut caller = server.call();
