@@ -10,6 +10,7 @@ use ropewalk::tls::TlsServer;
 
 use crate::amqp::{AmqpError, Files};
 use crate::config::{Configuration, Named};
+use crate::http::HttpError;
 use crate::redis::RedisError;
 use crate::serve::Problem;
 use crate::service::Service;
@@ -26,6 +27,7 @@ pub(crate) struct Ahead {
 enum Read {
     Queue(Files),
     Channels(Result<Config, RedisError>),
+    Site(Result<(), HttpError>),
 }
 
 impl Ahead {
@@ -37,6 +39,7 @@ impl Ahead {
             let read = match service {
                 Service::Amqp(options) => Read::Queue(options.read_files()),
                 Service::Redis(options) => Read::Channels(options.config()),
+                Service::Http(options) => Read::Site(options.check()),
                 _ => return None,
             };
             Some((name.clone(), read))
@@ -54,6 +57,9 @@ impl Ahead {
                 Read::Channels(config) => {
                     config.map_err(|error| Problem::Redis { name: name.clone(), error })?;
                 }
+                Read::Site(site) => {
+                    site.map_err(|error| Problem::Http { name: name.clone(), error })?;
+                }
             }
         }
         Ok(())
@@ -63,7 +69,7 @@ impl Ahead {
     pub(crate) fn queue(&mut self, service: &str) -> Option<Files> {
         match self.take(service)? {
             Read::Queue(files) => Some(files),
-            Read::Channels(_) => None, // each service has one kind
+            Read::Channels(_) | Read::Site(_) => None, // each service has one kind
         }
     }
 
@@ -71,7 +77,15 @@ impl Ahead {
     pub(crate) fn channels(&mut self, service: &str) -> Option<Result<Config, RedisError>> {
         match self.take(service)? {
             Read::Channels(config) => Some(config),
-            Read::Queue(_) => None,
+            Read::Queue(_) | Read::Site(_) => None,
+        }
+    }
+
+    /// Whether what an HTTP server needs is there, if that was looked at.
+    pub(crate) fn site(&mut self, service: &str) -> Option<Result<(), HttpError>> {
+        match self.take(service)? {
+            Read::Site(site) => Some(site),
+            Read::Queue(_) | Read::Channels(_) => None,
         }
     }
 

@@ -6,9 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::amqp::Amqp;
 use crate::data::DataTool;
+use crate::http::Http;
 use crate::privileges::Who;
 use crate::redis::Redis;
-use crate::service::{Echo, Http, Line};
+use crate::service::{Echo, Line};
 
 /// Event-driven servers: a message queue for every RabbitMQ client, publish/subscribe for every Redis
 /// client, HTTP, lines, echo.
@@ -23,7 +24,8 @@ const MORE: &str = "\
 Each listener that is bound prints a line on standard output, `listening KIND ADDRESS`; the log
 goes to standard error (RUST_LOG=info is the default, debug shows connections, trace every event).
 SIGINT (Ctrl-C) and SIGTERM stop in order: what is under way is flushed, for 10 seconds at most. A
-second one stops at once. SIGHUP reads certificates again, and the file of `serve --config`.";
+second one stops at once. SIGHUP reads certificates again, and the file of `serve --config`, and opens
+access logs anew.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -36,9 +38,10 @@ pub(crate) enum Command {
     /// Start a publish/subscribe server, as Redis speaks it
     #[command(after_help = REDIS)]
     Redis(Box<Redis>),
-    /// Start an HTTP/1.1 server that answers with the request it saw
-    #[command(after_help = ADDRESSES)]
-    Http(Http),
+    /// Start an HTTP/1.1 server: of the files in a directory, or else one that answers with the request
+    /// it saw
+    #[command(after_help = HTTP)]
+    Http(Box<Http>),
     /// Start a server that sends each line back
     #[command(after_help = ADDRESSES)]
     Line(Line),
@@ -95,6 +98,25 @@ Options follow a ?, with & between them (quote both from the shell):
 }
 
 const ADDRESSES: &str = addresses!();
+
+const HTTP: &str = concat!(
+    addresses!(),
+    "
+
+With --root, GET and HEAD bring the files beneath a directory, with ranges, conditions and validators.
+Symbolic links are followed as far as they stay beneath it. What begins with a dot is not served, but
+for what is in /.well-known. Who may read it decides: the files are those of the user that this runs as.
+
+At the end, and after a signal, requests that are under way are answered first, for 10 seconds at most.
+In the file of `serve --config` the options have the same names:
+
+    [[service]]
+    kind = \"http\"
+    root = \"/srv/www\"
+    index = [\"index.html\"]
+    compress = true
+    access-log = \"/var/log/ropewalk/access.log\""
+);
 
 const AMQP: &str = concat!(
     addresses!(),

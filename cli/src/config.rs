@@ -247,7 +247,7 @@ fn service(
     let mut service = match kind.get_ref().as_str() {
         Some("amqp") => options_of(options).map(Box::new).map(Service::Amqp),
         Some("redis") => options_of(options).map(Box::new).map(Service::Redis),
-        Some("http") => options_of(options).map(Service::Http),
+        Some("http") => options_of(options).map(Box::new).map(Service::Http),
         Some("line") => options_of(options).map(Service::Line),
         Some("echo") => options_of(options).map(Service::Echo),
         Some(other) => {

@@ -97,6 +97,7 @@ impl Reload {
 
     fn begin(self, reactor: &mut Reactor) {
         let file = self.running.borrow().file().cloned();
+        self.running.borrow().reopen_logs();
         match file {
             None => {
                 info!("SIGHUP: reading the certificates again");

@@ -8,7 +8,7 @@ use log::{info, warn};
 use ropewalk::amqp::server::Server;
 use ropewalk::redis::server::{Config, Server as ChannelServer};
 use ropewalk::tls::TlsServer;
-use ropewalk::{Address, Policy, Reactor, TrafficLog};
+use ropewalk::{Address, Deferred, Policy, Reactor, TrafficLog};
 
 use crate::ahead::Ahead;
 use crate::amqp::Amqp;
@@ -18,6 +18,7 @@ use crate::privileges::{self, Identity};
 use crate::process::Process;
 use crate::serve::Problem;
 use crate::service::{Service, Shared};
+use crate::sites::{Sites, site_for};
 use crate::sockets::{Changed, Listener, Sockets};
 
 /// The services of this process.
@@ -31,6 +32,7 @@ pub(crate) struct Running {
     /// Also those whose service is no longer in the file: their connections go on.
     queues: Vec<Queue>,
     channels: Vec<Channels>,
+    sites: Sites,
     policies: Vec<ServicePolicy>,
 }
 
@@ -78,7 +80,8 @@ impl Running {
     ) -> Self {
         let sockets = Sockets::default();
         let (queues, channels, policies) = (Vec::new(), Vec::new(), Vec::new());
-        Self { configuration, file, identity, sockets, queues, channels, policies }
+        let sites = Sites::default();
+        Self { configuration, file, identity, sockets, queues, channels, sites, policies }
     }
 
     /// The configuration file.
@@ -94,6 +97,21 @@ impl Running {
     /// The TLS servers of all `tls://` addresses.
     pub(crate) fn tls(&self) -> Vec<TlsServer> {
         self.sockets.tls()
+    }
+
+    /// Opens the access logs anew.
+    pub(crate) fn reopen_logs(&self) {
+        self.sites.reopen_logs();
+    }
+
+    /// The program is to end: HTTP requests that are under way are answered, and there are no more.
+    pub(crate) fn drain(&mut self, reactor: &mut Reactor) -> Option<Deferred<()>> {
+        let services = self.configuration.services.iter();
+        let sites = services.filter(|named| matches!(named.service, Service::Http(_)));
+        for named in sites {
+            self.sockets.close(reactor, &named.name);
+        }
+        self.sites.drain(reactor)
     }
 
     /// Why a message queue failed, if one did.
@@ -164,6 +182,7 @@ impl Running {
         let mut later = Vec::new();
         let policies = self.policies_of(new, &mut later)?;
         let channels = self.channels_of(new, &mut ahead)?;
+        let sites = self.sites.of(new, &mut ahead, self.identity.as_ref())?;
         let mut change = self.sockets.change(reactor, std::mem::take(&mut ahead.tls));
         let mut wanted: Vec<Queue> = Vec::new();
         let mut unopened = Vec::new();
@@ -191,6 +210,7 @@ impl Running {
                     wanted.push(Queue { place, server: server.clone(), settings });
                     Some(Shared::Queue(server))
                 }
+                Service::Http(_) => site_for(&sites, name),
                 _ => channels_for(&channels, name),
             };
             change.of(name);
@@ -212,6 +232,7 @@ impl Running {
         self.queues = wanted;
         self.queues.append(&mut left);
         self.channels = channels;
+        self.sites.replace(sites);
         self.policies = policies;
         Ok((changed, later))
     }

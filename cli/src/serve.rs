@@ -11,6 +11,7 @@ use crate::ahead::Ahead;
 use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command, Serve};
 use crate::config::{self, ConfigError, Configuration};
+use crate::http::HttpError;
 use crate::privileges::Identity;
 use crate::redis::RedisError;
 use crate::reload::Reload;
@@ -25,6 +26,7 @@ pub(crate) enum Problem {
     Config(ConfigError),
     Amqp { name: String, error: AmqpError },
     Redis { name: String, error: RedisError },
+    Http { name: String, error: HttpError },
     Tool(AmqpError),
     Listen { name: String, error: Box<Error> },
     Process(String),
@@ -56,6 +58,7 @@ impl fmt::Display for Problem {
             Self::Config(error) => write!(f, "{error}"),
             Self::Amqp { name, error } => write!(f, "{name}: {error}"),
             Self::Redis { name, error } => write!(f, "{name}: {error}"),
+            Self::Http { name, error } => write!(f, "{name}: {error}"),
             Self::Tool(error) => write!(f, "amqp: {error}"),
             Self::Listen { name, error } => write!(f, "{name}: {error}"),
             Self::Process(problem) => f.write_str(problem),
@@ -134,6 +137,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     let opened = running.borrow_mut().start(&mut reactor, bound);
     let opened = opened.map_err(|problem| problem.or_else(instead))?;
     running.borrow().warn_of_unreadable();
+    let ending = running.clone();
+    reactor.before_shutdown(move |reactor| ending.borrow_mut().drain(reactor));
     announce(&running.borrow(), &opened).map_err(Problem::Output)?;
     if all {
         eprint!("{}", table(&running.borrow(), &opened));

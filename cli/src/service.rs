@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use clap::Args;
 use ropewalk::amqp::server::Server;
@@ -16,8 +15,10 @@ use ropewalk::{
 use serde::Deserialize;
 
 use crate::amqp::Amqp;
+use crate::http::Http;
 use crate::policies::{Limits, Number, Policies};
 use crate::redis::Redis;
+use crate::sites;
 use crate::sockets::Change;
 
 /// One of the servers, with its options.
@@ -25,7 +26,7 @@ use crate::sockets::Change;
 pub(crate) enum Service {
     Amqp(Box<Amqp>),
     Redis(Box<Redis>),
-    Http(Http),
+    Http(Box<Http>),
     Line(Line),
     Echo(Echo),
 }
@@ -35,6 +36,7 @@ pub(crate) enum Service {
 pub(crate) enum Shared {
     Queue(Server),
     Channels(redis::server::Server),
+    Site(http::Site),
 }
 
 /// Where to listen, as an option: `--listen`, repeatable.
@@ -56,26 +58,6 @@ impl TryFrom<String> for Listen {
     fn try_from(given: String) -> Result<Self, Error> {
         given.parse()
     }
-}
-
-/// Options of the HTTP server.
-#[derive(Debug, Default, Args, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(crate) struct Http {
-    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Vec<Listen>,
-    /// The largest body that is gathered before it is answered; larger ones are streamed
-    /// [default: 1048576]
-    #[arg(long, value_name = "BYTES")]
-    max_body: Option<u64>,
-    #[command(flatten)]
-    #[serde(skip)]
-    policies: Policies,
-    /// Run on N threads, which share the addresses and nothing else [default: 1]
-    #[arg(long, value_name = "N")]
-    #[serde(skip)]
-    threads: Option<NonZeroUsize>,
 }
 
 /// Options of the line server.
@@ -113,17 +95,6 @@ pub(crate) struct Echo {
     threads: Option<NonZeroUsize>,
 }
 
-impl Http {
-    fn factory(&self) -> impl FnMut(Address) -> http::HttpServer + Clone + use<> {
-        let mut config = http::Config::default();
-        if let Some(limit) = self.max_body {
-            config = config.max_body(limit);
-        }
-        let config = Arc::new(config);
-        move |_| http::HttpServer::with_config(config.clone(), http::Echo)
-    }
-}
-
 impl Line {
     fn factory(&self) -> impl FnMut(Address) -> line::Lines<line::echo::LineEcho> + Clone + use<> {
         let longest = self.max_length.map_or(MAX_LENGTH, NonZeroUsize::get);
@@ -141,7 +112,7 @@ impl Service {
         vec![
             Self::Amqp(Box::default()),
             Self::Redis(Box::default()),
-            Self::Http(Http::default()),
+            Self::Http(Box::default()),
             Self::Line(Line::default()),
             Self::Echo(Echo::default()),
         ]
@@ -162,9 +133,8 @@ impl Service {
         match self {
             Self::Amqp(options) => &options.listen,
             Self::Redis(options) => &options.listen,
-            Self::Http(Http { listen, .. })
-            | Self::Line(Line { listen, .. })
-            | Self::Echo(Echo { listen, .. }) => listen,
+            Self::Http(options) => &options.listen,
+            Self::Line(Line { listen, .. }) | Self::Echo(Echo { listen, .. }) => listen,
         }
     }
 
@@ -173,9 +143,10 @@ impl Service {
         match self {
             Self::Redis(options) => options.policies = Policies::new(limits, number),
             Self::Amqp(options) => options.limits = limits, // its number is RabbitMQ's
-            Self::Http(Http { policies, .. })
-            | Self::Line(Line { policies, .. })
-            | Self::Echo(Echo { policies, .. }) => *policies = Policies::new(limits, number),
+            Self::Http(options) => options.policies = Policies::new(limits, number),
+            Self::Line(Line { policies, .. }) | Self::Echo(Echo { policies, .. }) => {
+                *policies = Policies::new(limits, number)
+            }
         }
     }
 
@@ -184,9 +155,10 @@ impl Service {
         match self {
             Self::Amqp(options) => Policies::new(options.limits.clone(), Number::default()),
             Self::Redis(options) => options.policies.clone(),
-            Self::Http(Http { policies, .. })
-            | Self::Line(Line { policies, .. })
-            | Self::Echo(Echo { policies, .. }) => policies.clone(),
+            Self::Http(options) => options.policies.clone(),
+            Self::Line(Line { policies, .. }) | Self::Echo(Echo { policies, .. }) => {
+                policies.clone()
+            }
         }
     }
 
@@ -223,6 +195,7 @@ impl Service {
                 let password = if options.has_password() { " --askpass" } else { "" };
                 format!("redis-cli -h {} -p {}{password}", address.ip(), address.port())
             }
+            Self::Http(options) if options.has_root() => format!("curl http://{address}/"),
             Self::Http(_) => format!("curl http://{address}/hello"),
             Self::Echo(_) if datagrams => format!("nc -u {} {}", address.ip(), address.port()),
             Self::Line(_) | Self::Echo(_) => format!("nc {} {}", address.ip(), address.port()),
@@ -250,9 +223,8 @@ impl Service {
     pub(crate) fn threads(&self) -> Option<NonZeroUsize> {
         match self {
             Self::Amqp(_) | Self::Redis(_) => None,
-            Self::Http(Http { threads, .. })
-            | Self::Line(Line { threads, .. })
-            | Self::Echo(Echo { threads, .. }) => *threads,
+            Self::Http(options) => options.threads,
+            Self::Line(Line { threads, .. }) | Self::Echo(Echo { threads, .. }) => *threads,
         }
     }
 
@@ -281,10 +253,23 @@ impl Service {
     }
 
     /// Serves on one more reactor at an address that several share. Only for services without a
-    /// state that they would have to share, too.
-    pub(crate) fn join(&self, reactor: &mut Reactor, shared: &SharedListener) -> Result<(), Error> {
+    /// state that they would have to share, too; but all write to one `log`.
+    pub(crate) fn join(
+        &self,
+        reactor: &mut Reactor,
+        shared: &SharedListener,
+        log: Option<&http::AccessLog>,
+    ) -> Result<(), Error> {
         let joined = match self {
-            Self::Http(options) => reactor.listen_shared(shared, options.factory()),
+            Self::Http(options) => {
+                let site = options.site(log.cloned());
+                let listener = reactor.listen_shared(shared, site.clone())?;
+                reactor.before_shutdown(move |reactor| {
+                    reactor.stop_listening(listener);
+                    sites::drain([&site], reactor)
+                });
+                return Ok(());
+            }
             Self::Line(options) => reactor.listen_shared(shared, options.factory()),
             Self::Echo(_) => reactor.listen_shared(shared, |_| line::echo::Echo),
             Self::Amqp(_) => Err(Error::Other(ONE_THREAD.into())),
@@ -304,7 +289,10 @@ impl Service {
         let endpoints = self.endpoints();
         let all = listen_options(policy);
         match self {
-            Self::Http(options) => bind(sockets, &all, &endpoints, || options.factory()),
+            Self::Http(_) => match server {
+                Some(Shared::Site(site)) => bind(sockets, &all, &endpoints, || site.clone()),
+                _ => Ok(()),
+            },
             Self::Line(options) => bind(sockets, &all, &endpoints, || options.factory()),
             Self::Echo(_) => {
                 let (datagrams, streams): (Vec<_>, Vec<_>) =

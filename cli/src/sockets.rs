@@ -65,6 +65,13 @@ impl Sockets {
         self.all.iter().filter_map(|socket| Some(socket.tls.as_ref()?.0.clone())).collect()
     }
 
+    /// Closes those of a service; its connections live on.
+    pub(crate) fn close(&mut self, reactor: &mut Reactor, service: &str) {
+        for mut socket in self.all.extract_if(.., |socket| socket.service == service) {
+            socket.close(reactor);
+        }
+    }
+
     /// Begins a change. `tls` are servers for `tls://` addresses whose files have been read already.
     pub(crate) fn change<'a>(
         &'a mut self,

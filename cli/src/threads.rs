@@ -5,13 +5,14 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use log::info;
+use ropewalk::http::AccessLog;
 use ropewalk::tls::TlsServer;
 use ropewalk::{Cores, Error, Notifier, Reactor, Signal};
 
 use crate::config::Named;
 use crate::reload::{Progress, read_certificates};
 use crate::serve::{self, Problem};
-use crate::service::listen_options;
+use crate::service::{Service, listen_options};
 use crate::sockets::CERTIFICATES_LOOKED_AT;
 
 /// Runs a service on `threads` threads until a signal, or the failure of one, stops all. SIGHUP has
@@ -27,6 +28,13 @@ pub(crate) fn run(
     let mut cores = Cores::new(threads.get());
     // Before anything is announced: whoever reads that line may send a signal at once.
     cores.stop_on_signals().map_err(Problem::Reactor)?;
+    let log = match service {
+        Service::Http(options) => {
+            let log = options.check().and_then(|()| options.open_log(None));
+            log.map_err(|error| Problem::Http { name: name.clone(), error })?
+        }
+        _ => None,
+    };
     let policies = service.policies();
     let policy = policies.policy(policies.open_log(None).map_err(refused)?.as_ref());
     let (mut shared, mut certificates) = (Vec::new(), Vec::new());
@@ -44,14 +52,14 @@ pub(crate) fn run(
         .map(|shared| format!("listening {} {}\n", service.kind(), shared.address()))
         .collect();
     let ran = cores.run(|reactor, number| {
-        shared.iter().try_for_each(|shared| service.join(reactor, shared))?;
+        shared.iter().try_for_each(|shared| service.join(reactor, shared, log.as_ref()))?;
         if number == 0 {
             let (addresses, manager) = (shared.len(), manager.clone());
             if let Some(manager) = &manager {
                 manager.attach(reactor);
             }
             // All of them use what one of them has read.
-            keep_fresh(reactor, &certificates, addresses, manager.clone())?;
+            keep_fresh(reactor, &certificates, log.clone(), addresses, manager.clone())?;
             announce_when_all_are_set_up(reactor, announcement.clone(), addresses, manager);
         }
         Ok(())
@@ -79,10 +87,12 @@ fn announce_when_all_are_set_up(
     });
 }
 
-/// Reads certificates again when their files have changed, and when SIGHUP comes.
+/// Reads certificates again when their files have changed, and when SIGHUP comes, which opens the
+/// access log anew, too.
 fn keep_fresh(
     reactor: &mut Reactor,
     certificates: &[TlsServer],
+    log: Option<AccessLog>,
     addresses: usize,
     manager: Option<Notifier>,
 ) -> Result<(), Error> {
@@ -91,6 +101,9 @@ fn keep_fresh(
     }
     let (certificates, progress) = (certificates.to_vec(), Progress::new(manager));
     reactor.on_signal(Signal::HUP, move |reactor| {
+        if let Some(log) = &log {
+            log.reopen();
+        }
         if progress.ask() {
             read_again(reactor, certificates.clone(), addresses, progress.clone());
         }

@@ -1,0 +1,151 @@
+//! The options of the HTTP server, and the sites that they make.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ropewalk::http::{AccessLog, Compression, Config, Echo, HandlerExt, Site, StaticFiles};
+use serde::Deserialize;
+
+use crate::policies::Policies;
+use crate::privileges::Identity;
+use crate::service::Listen;
+
+/// Options of the HTTP server.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Http {
+    /// Listen on ADDRESS (repeatable) [default: tcp://127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<Listen>,
+    /// Serve the files beneath DIR, instead of answering with the request
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The file that answers for its directory; repeatable, the first that is there
+    /// [default: index.html]
+    #[arg(long, value_name = "NAME", requires = "root")]
+    index: Vec<String>,
+    /// List what is in a directory without such a file
+    #[arg(long, requires = "root")]
+    listing: bool,
+    /// Compress what becomes shorter, for clients that take it; with --root, FILE.br, FILE.zst and
+    /// FILE.gz are sent for FILE if they are not older
+    #[arg(long)]
+    compress: bool,
+    /// Write a line for each request to FILE, in the combined format; SIGHUP opens it anew
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// The largest body that is gathered before it is answered; larger ones are streamed
+    /// [default: 1048576]
+    #[arg(long, value_name = "BYTES")]
+    max_body: Option<u64>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) policies: Policies,
+    /// Run on N threads, which share the addresses and nothing else [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip)]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+/// Why the server cannot start.
+#[derive(Debug)]
+pub(crate) enum HttpError {
+    Root { path: PathBuf, error: io::Error },
+    NoDirectory { path: PathBuf },
+    NoRoot { option: &'static str },
+    Index { name: String },
+    Log(io::Error),
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::NoDirectory { path } => write!(f, "{}: it is no directory", path.display()),
+            Self::NoRoot { option } => write!(f, "`{option}` goes with a `root`"),
+            Self::Index { name } => write!(f, "{name:?}: an index is a name, without a path"),
+            Self::Log(error) => write!(f, "{error}"), // it says which file
+        }
+    }
+}
+
+impl Http {
+    /// Sees to it that the options fit together, and that the root is there.
+    pub(crate) fn check(&self) -> Result<(), HttpError> {
+        let Some(root) = &self.root else {
+            return match (self.listing, self.index.is_empty()) {
+                (true, _) => Err(HttpError::NoRoot { option: "listing" }),
+                (_, false) => Err(HttpError::NoRoot { option: "index" }),
+                _ => Ok(()),
+            };
+        };
+        if let Some(name) = self.index.iter().find(|name| !is_name(name)) {
+            return Err(HttpError::Index { name: name.clone() });
+        }
+        match fs::metadata(root) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(HttpError::NoDirectory { path: root.clone() }),
+            Err(error) => Err(HttpError::Root { path: root.clone(), error }),
+        }
+    }
+
+    /// Where requests are written down, if they are.
+    pub(crate) fn log_path(&self) -> Option<&Path> {
+        self.access_log.as_deref()
+    }
+
+    /// Opens the access log, if there is to be one. It is the user's whom root will go on as, who has
+    /// to open it anew.
+    pub(crate) fn open_log(
+        &self,
+        identity: Option<&Identity>,
+    ) -> Result<Option<AccessLog>, HttpError> {
+        let Some(path) = self.log_path() else { return Ok(None) };
+        let opened = AccessLog::open(path).and_then(|log| {
+            identity.map_or(Ok(()), |identity| identity.hand_over(path)).map(|()| log)
+        });
+        opened.map(Some).map_err(HttpError::Log)
+    }
+
+    /// Whether it serves files.
+    pub(crate) fn has_root(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// What is served.
+    pub(crate) fn site(&self, log: Option<AccessLog>) -> Site {
+        let site = match (&self.root, self.compress) {
+            (None, false) => Site::new(Echo),
+            (None, true) => Site::new(Echo.with(Compression::new())),
+            (Some(root), false) => Site::new(self.files(root)),
+            (Some(root), true) => {
+                Site::new(self.files(root).precompressed(true).with(Compression::new()))
+            }
+        };
+        let mut config = Config::default();
+        if let Some(limit) = self.max_body {
+            config = config.max_body(limit);
+        }
+        let site = site.config(config);
+        match log {
+            Some(log) => site.access_log(log),
+            None => site,
+        }
+    }
+
+    fn files(&self, root: &Path) -> StaticFiles {
+        let files = StaticFiles::new(root).listing(self.listing);
+        match &self.index[..] {
+            [] => files,
+            names => files.index(names.iter().cloned()),
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains('/')
+}
