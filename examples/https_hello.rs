@@ -1,8 +1,8 @@
 //! Greets over HTTPS.
 //!
 //! ```text
-//! cargo run --example https_hello 127.0.0.1:8443 cert.pem key.pem
-//! curl --cacert cert.pem https://localhost:8443/world
+//! cargo run --example https_hello 127.0.0.1:8444 cert.pem key.pem
+//! curl --cacert cert.pem https://localhost:8444/world
 //! ```
 
 use ropewalk::http::{HttpServer, Request};
@@ -16,7 +16,7 @@ fn answer(request: &Request) -> String {
 fn main() -> Result {
     env_logger::init();
     let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or("127.0.0.1:8443".to_owned());
+    let address = arguments.next().unwrap_or("127.0.0.1:8444".to_owned());
     let certificate = arguments.next().unwrap_or("cert.pem".to_owned());
     let key = arguments.next().unwrap_or("key.pem".to_owned());
 

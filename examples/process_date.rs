@@ -1,8 +1,8 @@
 //! Tells the time to whoever connects: each time it asks a program for it.
 //!
 //! ```text
-//! cargo run --example process_date 127.0.0.1:7013
-//! nc 127.0.0.1 7013
+//! cargo run --example process_date 127.0.0.1:7012
+//! nc 127.0.0.1 7012
 //! ```
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Protocol for Date {
 
 fn main() -> Result {
     env_logger::init();
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7013".to_owned());
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7012".to_owned());
 
     let mut reactor = Reactor::new()?;
     let listener = reactor.listen(&address, |_| Date)?;

@@ -1,6 +1,6 @@
 //! Parts of a program that start in order and stop in reverse: a word is read, then it is served.
 //!
-//! Try it: `cargo run --example services`, then `nc 127.0.0.1 7010`; Ctrl-C stops it in order.
+//! Try it: `cargo run --example services`, then `nc 127.0.0.1 7011`; Ctrl-C stops it in order.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -42,7 +42,7 @@ impl Protocol for Says {
 
 fn main() -> Result {
     env_logger::init();
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7010".to_owned());
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7011".to_owned());
     let mut reactor = Reactor::new()?;
     let word = Word::default();
     let services = Services::new();

@@ -3,14 +3,16 @@
 //! `examples/rabbitmq-tutorials`. Each sender meets each receiver, through the real binary, or
 //! through the broker that `AMQP_URL` names (RabbitMQ: `tests/debian/against-rabbitmq`).
 
+#[path = "support/listening.rs"]
+mod listening;
 mod support;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use listening::example;
 use support::{PATIENCE, Server, lines, python, root, wait};
 
 /// Who wrote a program.
@@ -78,15 +80,6 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Cargo puts the examples next to the directory of the tests' own binaries.
-fn example(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a test knows where it is");
-    let target = own.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
-    let binary = target.join("examples").join(name);
-    assert!(binary.exists(), "{}: cargo build --examples makes it", binary.display());
-    binary
 }
 
 fn script(path: &str) -> Command {

@@ -54,7 +54,8 @@ fn services_that_share_nothing_run_on_several_threads_and_the_message_queue_says
             }
         }
         if std::path::Path::new("/proc/self/task").exists() {
-            let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).expect("it runs");
+            let tasks =
+                std::fs::read_dir(format!("/proc/{}/task", server.process())).expect("it runs");
             assert_eq!(tasks.count(), 4, "three, and the one that waits for them");
         }
         server.signal("TERM");

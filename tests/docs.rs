@@ -94,6 +94,60 @@ fn every_link_to_a_file_finds_it() {
     }
 }
 
+/// The programs in `examples/`, with their text.
+fn examples() -> Vec<(String, String)> {
+    let entries = fs::read_dir(root().join("examples")).expect("examples/ is there");
+    let mut examples: Vec<_> = entries
+        .filter_map(|entry| {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name()?.to_str()?.strip_suffix(".rs")?.to_owned();
+            Some((name, fs::read_to_string(&path).expect("text")))
+        })
+        .collect();
+    examples.sort();
+    examples
+}
+
+#[test]
+fn the_table_of_examples_has_each_of_them_once() {
+    let page = fs::read_to_string(root().join("docs/README.md")).expect("it is there");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| example |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let mut named: Vec<_> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect();
+    named.sort();
+    let there: Vec<_> = examples().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(named, there);
+}
+
+/// Whoever tries one while another one runs should not have to think of a port.
+#[test]
+fn no_two_examples_that_listen_do_so_at_the_same_address() {
+    let mut listening: Vec<(String, String)> = Vec::new();
+    for (name, text) in examples() {
+        // What they say of it, and the address that stands for no argument.
+        if !text.contains("listening on") {
+            continue;
+        }
+        let line = text.lines().find(|line| line.contains("let address ="));
+        let address = line.and_then(|line| line.split('"').nth(1));
+        let address = address.unwrap_or_else(|| panic!("{name}: where does it listen?"));
+        if let Some((other, _)) = listening.iter().find(|(_, taken)| taken == address) {
+            panic!("{name} and {other} both listen on {address}");
+        }
+        let head = text.lines().take_while(|line| line.starts_with("//!"));
+        let by_hand = |word: &str| ["nc", "`nc", "curl"].contains(&word);
+        let mut tried = head.filter(|line| line.split(' ').any(by_hand));
+        let port = address.rsplit(':').next().unwrap_or_default();
+        assert!(tried.all(|line| line.contains(port)), "{name}: it is to be tried at {port}");
+        listening.push((name, address.to_owned()));
+    }
+    assert!(listening.len() >= 20, "{listening:?}");
+}
+
 /// Files of the reactor and the store that the guide speaks of are there under that name.
 #[test]
 fn every_source_file_that_is_named_exists() {

@@ -1,10 +1,15 @@
 //! Every program in `examples/`, run as its head comment says and talked to over real sockets.
 
+#[path = "support/certificate.rs"]
+mod certificate;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+
+use certificate::Certificate;
 
 /// How long anything in here may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -571,43 +576,19 @@ fn the_bug_that_a_lost_answer_shows_is_found_told_and_mended() {
     assert!(!told.contains("did not fail in this way again"), "{told}");
 }
 
-/// Files with a certificate for localhost and its key. Dropping it removes them.
-struct Certificate {
-    directory: PathBuf,
-    certificate: String,
-    key: String,
-}
-
-impl Certificate {
-    fn new(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
-        let directory =
-            std::env::temp_dir().join(format!("ropewalk-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a place for temporary files");
-        let put = |name: &str, contents: String| {
-            let path = directory.join(name);
-            std::fs::write(&path, contents).expect("it is writable");
-            path.to_str().expect("text").to_owned()
-        };
-        let certificate = put("cert.pem", made.cert.pem());
-        let key = put("key.pem", made.signing_key.serialize_pem());
-        Self { directory, certificate, key }
-    }
-}
-
-impl Drop for Certificate {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
+/// For this example.
+fn certificate(name: &str) -> Certificate {
+    let name = format!("ropewalk-{name}-{}", std::process::id());
+    Certificate::new(std::env::temp_dir().join(name))
 }
 
 #[test]
 fn tls_echo_and_its_client_speak_in_secret_and_only_to_whom_they_trust() {
-    let files = Certificate::new("tls_echo");
+    let files = certificate("tls_echo");
     let server = Server::start_on_a_port("tls_echo", &[&files.certificate, &files.key]);
     let client = |trusted: &str| run("tls_client", &[&server.address, "hello", trusted]);
     assert_eq!(said(&client(&files.certificate)), "over TLSv1.3: hello\r\n");
-    let stranger = Certificate::new("tls_echo_stranger");
+    let stranger = certificate("tls_echo_stranger");
     let output = client(&stranger.certificate);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(complaint.starts_with("the TLS handshake failed: "), "{complaint}");
@@ -616,7 +597,7 @@ fn tls_echo_and_its_client_speak_in_secret_and_only_to_whom_they_trust() {
 #[test]
 fn https_hello_listens() {
     // Who it greets, and how, is curl's business: tests/debian/run.
-    let files = Certificate::new("https_hello");
+    let files = certificate("https_hello");
     let server = Server::start_on_a_port("https_hello", &[&files.certificate, &files.key]);
     let mut caller = server.call();
     caller.send("GET / HTTP/1.1\r\n\r\n");
@@ -627,7 +608,7 @@ fn https_hello_listens() {
 
 #[test]
 fn starttls_server_and_client_turn_to_tls_in_mid_stream() {
-    let files = Certificate::new("starttls");
+    let files = certificate("starttls");
     let server = Server::start_on_a_port("starttls_server", &[&files.certificate, &files.key]);
     let output = run("starttls_client", &[&server.address, &files.certificate]);
     let expected = "heard in the open: in the open\nheard in the open: READY\n\

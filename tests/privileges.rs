@@ -1,6 +1,8 @@
 //! Root is left behind once everything is bound. As root, these tests see that; as anybody else, that it
 //! is refused.
 
+#[path = "support/certificate.rs"]
+mod certificate;
 mod support;
 
 use std::fs;
@@ -11,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use certificate::Certificate;
 use support::{PATIENCE, Server, short_scratch};
 
 /// A user and a group that nobody has.
@@ -171,11 +174,8 @@ fn data_of_somebody_else_and_keys_that_cannot_be_read_again_are_told() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&format!("install -d -m 700 -o {USER} -g {GROUP} ")), "{said}");
 
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
-    let (certificate, key) = (place.path("cert.pem"), place.path("key.pem"));
-    fs::write(&certificate, made.cert.pem()).expect("as root");
-    fs::write(&key, made.signing_key.serialize_pem()).expect("as root");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("as root");
+    let Certificate { certificate, key, .. } = &Certificate::new(place.0.join("tls"));
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).expect("as root");
     let path = place.configure(&format!(
         "user = '{USER}:{GROUP}'\n[[service]]\nkind = 'echo'\n\
          listen = ['tls://127.0.0.1:0?cert={certificate}&key={key}']\n"

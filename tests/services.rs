@@ -1,5 +1,7 @@
 //! `ropewalk serve --config`, as an operator lives with it: names, reloads, and what systemd is told.
 
+#[path = "support/certificate.rs"]
+mod certificate;
 mod support;
 
 use std::fs;
@@ -300,11 +302,11 @@ fn a_message_queue_that_leaves_the_file_and_comes_back_is_the_same_one() {
 }
 
 /// A new certificate for localhost in these files, in PEM.
-fn certify(certificate: &str, key: &str) -> String {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
-    fs::write(certificate, made.cert.pem()).expect("it is writable");
-    fs::write(key, made.signing_key.serialize_pem()).expect("it is writable");
-    bare(&made.cert.pem())
+fn certify(at: &str, key: &str) -> String {
+    let (made, made_key) = certificate::certify(&["localhost"]);
+    fs::write(at, &made).expect("it is writable");
+    fs::write(key, made_key).expect("it is writable");
+    bare(&made)
 }
 
 /// A certificate without what may be written differently.

@@ -2,78 +2,20 @@
 //! examples. Twisted has `tests/twisted.rs`, and what curl and `openssl s_client` say is in
 //! `tests/debian/run`.
 
+#[path = "support/certificate.rs"]
+mod certificate;
+#[path = "support/listening.rs"]
+mod listening;
 mod support;
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use support::{Server, python, root, scratch, target};
+use certificate::Certificate;
+use listening::{Listening, example};
+use support::{Server, python, root, scratch};
 
-/// A certificate for localhost that every kind of peer can use, and its key.
-struct Files {
-    directory: PathBuf,
-    certificate: String,
-    key: String,
-}
-
-impl Files {
-    fn new() -> Self {
-        // ECDSA: Debian's OpenSSL knows Ed25519, but not every build of it does.
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
-        let directory = scratch("tls");
-        let put = |name: &str, contents: String| {
-            let path = directory.join(name);
-            fs::write(&path, contents).expect("it is writable");
-            path.to_str().expect("text").to_owned()
-        };
-        let certificate = put("cert.pem", made.cert.pem());
-        let key = put("key.pem", made.signing_key.serialize_pem());
-        Self { directory, certificate, key }
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// A program that prints where it listens. Dropping it kills it.
-struct Listening {
-    child: Child,
-    port: String,
-}
-
-impl Listening {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it was made just now");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped"))
-            .read_line(&mut line)
-            .expect("text");
-        let port = line.trim_end().rsplit([' ', ':']).next().unwrap_or_default().to_owned();
-        assert!(port.parse::<u16>().is_ok(), "{line:?}");
-        Self { child, port }
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn example(name: &str) -> Command {
-    let binary = target().join("debug/examples").join(name);
-    assert!(binary.exists(), "{}: cargo build --examples makes it", binary.display());
-    Command::new(binary)
+fn certificate() -> Certificate {
+    Certificate::new(scratch("tls"))
 }
 
 fn script(name: &str) -> Command {
@@ -94,9 +36,12 @@ fn run(command: &mut Command) -> Output {
 
 #[test]
 fn pythons_client_is_served_with_each_version_and_resumes_its_sessions() {
-    let files = Files::new();
-    let server =
-        Listening::start(example("tls_echo").args(["127.0.0.1:0", &files.certificate, &files.key]));
+    let files = certificate();
+    let server = Listening::start(Command::new(example("tls_echo")).args([
+        "127.0.0.1:0",
+        &files.certificate,
+        &files.key,
+    ]));
     let output = run(script("ssl_client.py").args([&server.port, &files.certificate]));
     let lines: Vec<_> = said(&output).lines().collect();
     assert!(lines[0].starts_with("TLSv1.2 "), "{lines:?}");
@@ -106,7 +51,7 @@ fn pythons_client_is_served_with_each_version_and_resumes_its_sessions() {
 
 #[test]
 fn a_service_listens_on_a_tls_address_and_a_bad_file_is_told() {
-    let files = Files::new();
+    let files = certificate();
     let address = format!("tls://127.0.0.1:0?cert={}&key={}", files.certificate, files.key);
     let server = Server::start(&["echo", "--listen", &address], 1);
     let port = server.address().port().to_string();
@@ -125,11 +70,11 @@ fn a_service_listens_on_a_tls_address_and_a_bad_file_is_told() {
 fn pythons_server_is_understood_with_each_version_and_each_end() {
     for version in ["TLSv1_2", "TLSv1_3"] {
         for end in ["close_notify", "nothing"] {
-            let files = Files::new();
+            let files = certificate();
             let arguments = [files.certificate.as_str(), &files.key, version, end];
             let server = Listening::start(script("ssl_server.py").args(arguments));
-            let address = format!("127.0.0.1:{}", server.port);
-            let output = run(example("tls_client").args([&address, "hello", &files.certificate]));
+            let arguments = [&*server.address(), "hello", &files.certificate];
+            let output = run(Command::new(example("tls_client")).args(arguments));
             let heard = format!("over {}: hello\r\n", version.replace('_', "."));
             let cut_off = "cut off: the peer closed without TLS's close_notify\n";
             let expected = match end {

@@ -4,18 +4,24 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests of whole programs live in real time")]
 
+#[path = "support/certificate.rs"]
+mod certificate;
+#[path = "support/listening.rs"]
+mod listening;
 mod support;
 
 use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::rc::Rc;
 
+use certificate::certify;
+use listening::{Killed, Listening, example};
 use ropewalk::bytes::BytesMut;
 use ropewalk::{Protocol, Reactor, Reason, Transport};
-use support::{Server, python, python_source, scratch, target};
+use support::{Server, python, python_source, scratch};
 
 /// A copy of Twisted's examples for one port, with certificates for `example.com`, which its
 /// clients look for, and for `localhost`, which ours do.
@@ -43,9 +49,7 @@ impl Examples {
             assert!(text != here || name == "echoclient_ssl.py", "{name}: its port is elsewhere");
             fs::write(directory.join(name), here).expect("target/ is writable");
         }
-        let names = ["example.com".to_owned(), "localhost".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).expect("a key");
-        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let (certificate, key) = certify(&["example.com", "localhost"]);
         for (name, contents) in [
             ("public.pem", &certificate),
             ("key.pem", &key),
@@ -66,7 +70,7 @@ impl Examples {
     }
 
     /// Starts one of the servers, on a port that the system chooses, and finds that in its log.
-    fn serve(&self, name: &str) -> Serving {
+    fn serve(&self, name: &str) -> Listening {
         // Most of them log nothing: Twisted's log is turned on first.
         let script = "import sys, runpy\n\
                       from twisted.python import log\n\
@@ -87,32 +91,13 @@ impl Examples {
         });
         // What it logs later must find room.
         std::thread::spawn(move || lines.for_each(drop));
-        Serving { child, address: format!("127.0.0.1:{}", port.expect("the log tells the port")) }
+        Listening::new(child, &port.expect("the log tells the port").to_string())
     }
 }
 
 impl Drop for Examples {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// One of Twisted's servers, or of our examples; dropping it kills it.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    fn port(&self) -> &str {
-        self.address.rsplit(':').next().expect("an address has a port")
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -123,9 +108,7 @@ fn said(output: &Output) -> String {
 }
 
 fn ours(name: &str, arguments: &[&str]) -> Command {
-    let binary = target().join("debug/examples").join(name);
-    assert!(binary.exists(), "{}: cargo build --examples makes it", binary.display());
-    let mut command = Command::new(binary);
+    let mut command = Command::new(example(name));
     command.args(arguments);
     command
 }
@@ -182,9 +165,10 @@ fn starttls_client_turns_to_tls() {
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     stdout.read_line(&mut line).expect("text");
     let stderr = child.stderr.take().expect("it is piped");
-    let server = Serving { child, address: line.trim_end().to_owned() };
+    let port = line.trim_end().rsplit(':').next().unwrap_or_default();
+    let server = Listening::new(child, port);
 
-    let examples = Examples::for_port(server.port());
+    let examples = Examples::for_port(&server.port);
     fs::copy(files.path("server.pem"), examples.path("server.pem")).expect("it is writable");
     let said = examples.run("starttls_client.py");
     // It closes right behind its secret line, and is answered all the same.
@@ -232,7 +216,7 @@ fn echoserv_answers_our_client() {
     let heard = Rc::new(RefCell::new(Vec::new()));
     let mut reactor = Reactor::new().expect("descriptors");
     let kept = heard.clone();
-    reactor.connect(&server.address, move |_| Client { heard: kept.clone() }).forget();
+    reactor.connect(&*server.address(), move |_| Client { heard: kept.clone() }).forget();
     reactor.run().expect("it ends in order");
     assert_eq!(*heard.borrow(), b"hello");
 }
@@ -241,7 +225,7 @@ fn echoserv_answers_our_client() {
 fn echoserv_ssl_answers_our_client() {
     let examples = Examples::for_port("0");
     let server = examples.serve("echoserv_ssl.py");
-    let arguments = [&server.address, "hello", &examples.path("public.pem")];
+    let arguments = [&*server.address(), "hello", &examples.path("public.pem")];
     let said = said(&ours("tls_client", &arguments).output().expect("it was built"));
     assert_eq!(said, "over TLSv1.3: hello\r\n");
 }
@@ -250,7 +234,7 @@ fn echoserv_ssl_answers_our_client() {
 fn echoserv_udp_answers_our_client() {
     let examples = Examples::for_port("0");
     let server = examples.serve("echoserv_udp.py");
-    let address = format!("udp://{}", server.address);
+    let address = format!("udp://{}", server.address());
     let said = said(&ours("client_udp", &[&address, "hello"]).output().expect("it was built"));
     assert_eq!(said, "hello\n");
 }
@@ -259,13 +243,13 @@ fn echoserv_udp_answers_our_client() {
 fn starttls_server_turns_our_client_to_tls() {
     let examples = Examples::for_port("0");
     let server = examples.serve("starttls_server.py");
-    let arguments = [server.address.as_str(), &examples.path("public.pem")];
+    let arguments = [&*server.address(), &examples.path("public.pem")];
     let mut client =
         ours("starttls_client", &arguments).stdout(Stdio::piped()).spawn().expect("it was built");
     let mut line = String::new();
     let mut stdout = BufReader::new(client.stdout.take().expect("it is piped"));
     stdout.read_line(&mut line).expect("text");
-    let client = Serving { child: client, address: String::new() };
+    let client = Killed(client);
     assert_eq!(line, "heard in the open: READY\n");
     // Theirs never answers a line: what it heard in secret is in its own output.
     drop(client);

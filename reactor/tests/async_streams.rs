@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
-    Chance, Happened, Probe, Record, SERVER, assert_same, dial, listen, logs, once, pattern, reset,
-    seeds, spawn, turn_until, turn_while,
+    Chance, Happened, Probe, Record, SERVER, assert_same, dial, dialled, listen, logs, once,
+    pattern, reset, seeds, spawn, turn_until, turn_while,
 };
 use ropewalk_reactor::simulation::Peer;
 use ropewalk_reactor::{
     AsyncFactory, AsyncStream, AsyncWriter, ConnectOptions, ConnectionOptions, Either, Error,
-    ListenOptions, Reactor, Reason, Result, Simulation, Written, async_protocol, either,
+    Reactor, Reason, Result, Simulation, Written, async_protocol, either,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,19 +32,7 @@ async fn echo(mut stream: AsyncStream) -> Result {
 
 /// A simulation that serves with `factory`, and a peer that dialled it.
 fn served(seed: Option<u64>, factory: AsyncFactory) -> (Simulation, Peer) {
-    served_with(seed, ConnectionOptions::default(), factory)
-}
-
-fn served_with(
-    seed: Option<u64>,
-    options: ConnectionOptions,
-    factory: AsyncFactory,
-) -> (Simulation, Peer) {
-    let mut simulation = seed.map_or_else(Simulation::calm, Simulation::new);
-    let options = ListenOptions::default().connection(options);
-    simulation.reactor().listen_with(options, SERVER, factory).expect("a free address");
-    let peer = simulation.dial(SERVER).expect("a good address");
-    (simulation, peer)
+    dialled(seed, ConnectionOptions::default(), factory)
 }
 
 /// Where a test's function leaves what it saw.
@@ -271,7 +259,7 @@ fn drain_waits_while_the_peer_does_not_read_so_what_is_buffered_stays_bounded() 
     });
     for seed in seeds(50) {
         seen.borrow_mut().clear();
-        let (mut simulation, mut peer) = served_with(Some(seed), options.clone(), factory.clone());
+        let (mut simulation, mut peer) = dialled(Some(seed), options.clone(), factory.clone());
         peer.stop_reading();
         simulation.run_for(7200 * SECOND);
         let before = seen.borrow().len();

@@ -10,22 +10,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Chance, Probe, Record, once, seeds, turn_until};
+use common::{Chance, Probe, Record, once, outcome, seeds, turn_until};
 use ropewalk_reactor::{
-    Address, ConnectOptions, ConnectionId, Deferred, Error, Reactor, Reason, ReconnectingClient,
-    Simulation,
+    Address, ConnectOptions, ConnectionId, Error, Reactor, Reason, ReconnectingClient, Simulation,
 };
 
-type Outcome = Rc<RefCell<Vec<Result<ConnectionId, Error>>>>;
-
-/// Remembers how a connect ended, and that it did not end inside.
-fn outcome(connecting: Deferred<ConnectionId>) -> Outcome {
-    let outcome = Outcome::default();
-    let told = outcome.clone();
-    connecting.then(move |_, result| told.borrow_mut().push(result));
-    assert!(outcome.borrow().is_empty(), "from inside");
-    outcome
-}
+type Outcome = common::Outcome<ConnectionId>;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")

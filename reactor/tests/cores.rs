@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use common::{PATIENCE, assert_same, dial, in_its_own_process, pattern, seeds, spawn};
+use common::{PATIENCE, assert_same, dial, in_its_own_process, pattern, raise, seeds, spawn};
 use ropewalk_reactor::{
     Cores, CoresHandle, Error, Protocol, Reactor, Result, SharedListener, Simulation, Transport,
 };
@@ -228,23 +228,18 @@ fn a_unix_socket_is_shared_and_its_path_goes_with_the_last() {
 #[test]
 fn a_signal_stops_all_even_one_that_came_before_they_ran() {
     in_its_own_process("a_signal_stops_all_even_one_that_came_before_they_ran", || {
-        let kill = || {
-            let me = std::process::id().to_string();
-            let killed = std::process::Command::new("kill").args(["-TERM", &me]).status();
-            assert!(killed.expect("kill is everywhere").success());
-        };
         for before in [true, false] {
             let mut cores = Cores::new(3);
             cores.stop_on_signals().expect("handlers");
             let shared = cores.listen("127.0.0.1:0").expect("a free port");
             let address = shared.address().socket_addr().expect("it is TCP");
             if before {
-                kill();
+                raise("TERM");
             }
             let thread = spawn(move || cores.run(numbered(&shared)));
             if !before {
                 number_of(dial(address));
-                kill();
+                raise("TERM");
             }
             thread.join().expect("no panic").expect("a stop is no failure");
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{
     Chance, Happened, PATIENCE, Probe, Record, SERVER, descriptors, dial, in_its_own_process,
-    listen, logs, once, pattern, reset, seeds, sleep_until, spawn, turn_until, turn_while,
+    listen, logs, once, outcome, pattern, reset, seeds, sleep_until, spawn, turn_until, turn_while,
     use_up_descriptors, with_few_descriptors,
 };
 use ropewalk_reactor::{
@@ -339,17 +339,6 @@ fn on_sockets_one_busy_connection_cannot_starve_the_others() {
     }
     drop(reactor);
     flooding.join().expect("the flood ended");
-}
-
-/// Remembers how a connect ended, and that it did not end inside.
-fn outcome(
-    connecting: ropewalk_reactor::Deferred<ConnectionId>,
-) -> Rc<RefCell<Vec<Result<ConnectionId, Error>>>> {
-    let outcome = Rc::new(RefCell::new(Vec::new()));
-    let told = outcome.clone();
-    connecting.then(move |_, result| told.borrow_mut().push(result));
-    assert!(outcome.borrow().is_empty(), "from inside");
-    outcome
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Chance, Probe, Record, SERVER, logs, seeds};
+use common::{Chance, Outcome, Probe, Record, SERVER, logs, outcome, seeds};
 use ropewalk_reactor::{
     Deferred, Endpoint, Error, ListeningService, Promise, Reactor, Result, Service, ServiceOptions,
     ServiceState, Services, Simulation,
@@ -129,15 +129,8 @@ impl Story {
     }
 }
 
-fn outcome<T: 'static>(deferred: Deferred<T>) -> Rc<RefCell<Vec<Result<T, Error>>>> {
-    let outcome = Rc::new(RefCell::new(Vec::new()));
-    let told = outcome.clone();
-    deferred.then(move |_, result| told.borrow_mut().push(result));
-    outcome
-}
-
 /// What a deferred came to, as text; `None` while it has not.
-fn text<T>(outcome: &Rc<RefCell<Vec<Result<T, Error>>>>) -> Option<String> {
+fn text<T>(outcome: &Outcome<T>) -> Option<String> {
     let outcome = outcome.borrow();
     assert!(outcome.len() <= 1, "it fires once");
     outcome.first().map(|result| match result {

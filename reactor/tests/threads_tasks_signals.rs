@@ -12,20 +12,14 @@ use std::time::Duration;
 
 use common::{
     Chance, Happened, PATIENCE, Probe, Record, SERVER, assert_same, dial, in_its_own_process,
-    listen, logs, once, pattern, seeds, served, sleep_until, spawn, turn_until, turn_while,
+    listen, logs, once, outcome, pattern, raise, seeds, served, sleep_until, spawn, turn_until,
+    turn_while,
 };
 use ropewalk_reactor::{
     Address, Deferred, Error, Handle, Reactor, ReactorOptions, Reason, Signal, Simulation,
 };
 
 /// Remembers what came of a deferred.
-fn outcome<T: 'static>(deferred: Deferred<T>) -> Rc<RefCell<Vec<Result<T, Error>>>> {
-    let outcome = Rc::new(RefCell::new(Vec::new()));
-    let told = outcome.clone();
-    deferred.then(move |_, result| told.borrow_mut().push(result));
-    outcome
-}
-
 // Calls from threads.
 
 #[test]
@@ -671,12 +665,6 @@ fn a_reactor_that_is_dropped_tells_its_connections() {
 }
 
 /// Sends a signal to this process.
-fn raise(name: &str) {
-    let own = std::process::id().to_string();
-    let sent = std::process::Command::new("kill").args(["-s", name, &own]).status();
-    assert!(sent.expect("kill is there").success());
-}
-
 #[test]
 fn sigterm_and_sigint_stop_in_order() {
     in_its_own_process("sigterm_and_sigint_stop_in_order", || {

@@ -2,31 +2,24 @@
 
 mod common;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Chance, logs, seeds};
+use common::{Chance, logs, outcome, seeds};
 use ropewalk_reactor::{
-    Deferred, Either, Error, Local, Simulation, both, either, first_of, gather, gather_all, race,
+    Either, Error, Local, Simulation, both, either, first_of, gather, gather_all, race,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Remembers what came of a deferred.
-fn outcome<T: 'static>(deferred: Deferred<T>) -> Rc<RefCell<Option<Result<T, Error>>>> {
-    let outcome = Rc::new(RefCell::new(None));
-    let told = outcome.clone();
-    deferred.then(move |_, result| *told.borrow_mut() = Some(result));
-    outcome
-}
-
 /// Runs a future on the simulated loop to its end, and gives its output.
 fn run<T: 'static>(simulation: &mut Simulation, future: impl Future<Output = T> + 'static) -> T {
     let outcome = outcome(simulation.reactor().spawn(future));
-    assert!(simulation.run_until(|_| outcome.borrow().is_some()), "it never ends");
-    let result = outcome.borrow_mut().take();
+    assert!(simulation.run_until(|_| !outcome.borrow().is_empty()), "it never ends");
+    let result = outcome.borrow_mut().pop();
     result.expect("it was awaited").expect("no panic")
 }
 
@@ -171,7 +164,7 @@ fn ten_thousand_are_waited_for_at_the_cost_of_those_that_end() {
         simulation.step(); // a turn for each
     }
     simulation.settle();
-    assert!(matches!(&*outcome.borrow(), Some(Ok(Ok(all))) if all.len() == 10_000));
+    assert!(matches!(&outcome.borrow()[..], [Ok(Ok(all))] if all.len() == 10_000));
     assert_eq!(polled.get(), 20_000, "each once to begin with, and once when it was fired");
 }
 
@@ -199,7 +192,7 @@ fn deferreds_are_gathered_and_an_error_cancels_the_rest_spawned_futures_among_th
     let gathered = simulation.reactor().gather([local.sleep(SECOND), local.sleep(2 * SECOND)]);
     let gathered = outcome(gathered);
     simulation.settle();
-    assert!(matches!(&*gathered.borrow(), Some(Ok(all)) if all.len() == 2));
+    assert!(matches!(&gathered.borrow()[..], [Ok(all)] if all.len() == 2));
 
     let slow = after(local.clone(), 9 * SECOND, Ok(9), dropped.clone());
     let slow = local.spawn(slow);
@@ -208,7 +201,7 @@ fn deferreds_are_gathered_and_an_error_cancels_the_rest_spawned_futures_among_th
     simulation.reactor().call_later(SECOND, |_| promise.fail(Error::Refused));
     let began = simulation.elapsed();
     simulation.settle();
-    assert!(matches!(&*gathered.borrow(), Some(Err(Error::Refused))));
+    assert!(matches!(&gathered.borrow()[..], [Err(Error::Refused)]));
     assert_eq!(dropped.get(), 1);
     assert!(simulation.elapsed() < began + 2 * SECOND);
 }
@@ -227,7 +220,7 @@ fn cancelling_a_gathering_cancels_all_of_it() {
         gathered.cancel();
         let gathered = outcome(gathered);
         simulation.settle();
-        assert!(matches!(&*gathered.borrow(), Some(Err(Error::Cancelled))));
+        assert!(matches!(&gathered.borrow()[..], [Err(Error::Cancelled)]));
         assert!(simulation.elapsed() < 2 * SECOND);
         assert_eq!(simulation.reactor().timer_count(), 0);
         assert_eq!(dropped.get(), 3, "begun and dropped");
@@ -240,7 +233,7 @@ fn a_race_of_deferreds_has_one_winner_or_all_the_errors() {
     let local = simulation.reactor().local();
     let won = outcome(simulation.reactor().race([local.sleep(2 * SECOND), local.sleep(SECOND)]));
     simulation.settle();
-    assert!(matches!(&*won.borrow(), Some(Ok((1, ())))));
+    assert!(matches!(&won.borrow()[..], [Ok((1, ()))]));
 
     let failing = |error| {
         let (promise, deferred) = local.deferred::<()>();
@@ -250,7 +243,7 @@ fn a_race_of_deferreds_has_one_winner_or_all_the_errors() {
     let lost = [failing(Error::Refused), failing(Error::TimedOut)];
     let lost = outcome(simulation.reactor().race(lost));
     simulation.settle();
-    let lost = lost.borrow_mut().take();
+    let lost = lost.borrow_mut().pop();
     let Some(Err(error)) = lost else { panic!("{lost:?}") };
     let said = error.to_string();
     assert_eq!(said, "all failed: the factory refused the connection; timed out");
@@ -266,7 +259,7 @@ fn every_deferred_is_heard_and_no_error_is_logged() {
     let all = simulation.reactor().gather_all([local.sleep(SECOND), failing]);
     let all = outcome(all);
     simulation.settle();
-    let all = all.borrow_mut().take();
+    let all = all.borrow_mut().pop();
     let Some(Ok(all)) = all else { panic!("{all:?}") };
     assert!(matches!(all[..], [Ok(()), Err(Error::Other(_))]));
     assert_eq!(logs::count("nobody hears of this one"), 0);

@@ -77,11 +77,6 @@ impl Server {
         tcp.unwrap_or_else(|| panic!("it listens on {address}"))
     }
 
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends it a signal by name, as in `kill -TERM`.
     pub fn signal(&self, name: &str) {
         let process = self.child.id().to_string();

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ropewalk_reactor::simulation::Peer;
 use ropewalk_reactor::{
-    Address, ConnectionId, ConnectionOptions, Factory, ListenOptions, Protocol, Reactor, Reason,
-    Result, Simulation, Transport,
+    Address, ConnectionId, ConnectionOptions, Deferred, Error, Factory, ListenOptions, Protocol,
+    Reactor, Reason, Result, Simulation, Transport,
 };
 
 #[cfg(feature = "_tls")]
@@ -444,18 +444,46 @@ pub fn served(seed: Option<u64>, protocol: impl Protocol) -> (Simulation, Peer) 
 /// The address at which [`served`] listens.
 pub const SERVER: &str = "10.0.0.1:7";
 
+/// A simulation that serves with `factory`, and a peer that has dialled and is not accepted yet.
+pub fn dialled(
+    seed: Option<u64>,
+    options: ConnectionOptions,
+    factory: impl Factory,
+) -> (Simulation, Peer) {
+    let mut simulation = seed.map_or_else(Simulation::calm, Simulation::new);
+    let options = ListenOptions::default().connection(options);
+    simulation.reactor().listen_with(options, SERVER, factory).expect("a free address");
+    let peer = simulation.dial(SERVER).expect("a good address");
+    (simulation, peer)
+}
+
 pub fn served_with(
     seed: Option<u64>,
     options: ConnectionOptions,
     protocol: impl Protocol,
 ) -> (Simulation, Peer) {
-    let mut simulation = seed.map_or_else(Simulation::calm, Simulation::new);
-    let options = ListenOptions::default().connection(options);
-    simulation.reactor().listen_with(options, SERVER, once(protocol)).expect("a free address");
-    let peer = simulation.dial(SERVER).expect("a good address");
+    let (mut simulation, peer) = dialled(seed, options, once(protocol));
     // It never comes to that when the connection is lost in the turn of its birth.
     simulation.run_until(|simulation| simulation.reactor().connection_count() > 0);
     (simulation, peer)
+}
+
+/// What a deferred came to; empty while it has not, and never more than one.
+pub type Outcome<T> = Rc<RefCell<Vec<Result<T, Error>>>>;
+
+pub fn outcome<T: 'static>(deferred: Deferred<T>) -> Outcome<T> {
+    let outcome = Rc::new(RefCell::new(Vec::new()));
+    let told = outcome.clone();
+    deferred.then(move |_, result| told.borrow_mut().push(result));
+    assert!(outcome.borrow().is_empty(), "from inside");
+    outcome
+}
+
+/// Sends a signal to this process, by its name without `SIG`.
+pub fn raise(name: &str) {
+    let own = std::process::id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &own]).status();
+    assert!(sent.expect("kill is everywhere").success());
 }
 
 /// Runs the test `name` in a process of its own, since it changes what belongs to the process.
