@@ -61,14 +61,11 @@ impl<T: Display + Send + 'static> Background<T> {
         if !self.enqueue(entry, cost) {
             return;
         }
-        let (writer, told) = (self.clone(), self.clone());
-        core.defer_to_thread(move || writer.write()).then(move |_, result| match result {
+        let (writing, name) = (Writing { to: self.clone(), has_ended: false }, self.name);
+        core.defer_to_thread(move || writing.write()).then(move |_, result| match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(target: LOG, "{} ends here: {error}", told.name),
-            Err(error) => {
-                lock(&told.queue).writing = false; // the next entry tries again
-                warn!(target: LOG, "{} has to wait: {error}", told.name);
-            }
+            Ok(Err(error)) => warn!(target: LOG, "{name} ends here: {error}"),
+            Err(error) => warn!(target: LOG, "{name} has to wait: {error}"),
         });
     }
 
@@ -122,6 +119,30 @@ impl<T: Display> Drop for Background<T> {
     fn drop(&mut self) {
         if let Err(error) = self.write() {
             warn!(target: LOG, "the end of {} is lost: {error}", self.name);
+        }
+    }
+}
+
+/// What a thread of the pool was asked to do.
+struct Writing<T: Display> {
+    to: Arc<Background<T>>,
+    has_ended: bool,
+}
+
+impl<T: Display> Writing<T> {
+    fn write(mut self) -> io::Result<()> {
+        let written = self.to.write();
+        self.has_ended = true;
+        written
+    }
+}
+
+impl<T: Display> Drop for Writing<T> {
+    /// It was never begun (there was no thread, or its reactor has gone, of which another one that
+    /// writes to the same place knows nothing), or it panicked: the next entry asks again.
+    fn drop(&mut self) {
+        if !self.has_ended {
+            lock(&self.to.queue).writing = false;
         }
     }
 }

@@ -4,8 +4,6 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +19,20 @@ use crate::connector::{Attempt, Connector};
 use crate::datagram::DatagramId;
 use crate::datagram::port::Ports;
 use crate::datagram::transport::DatagramCall;
-use crate::endpoint::{Endpoint, Target};
 #[cfg(feature = "_tls")]
 use crate::filter::Filter;
 use crate::handle::Shared;
-use crate::identity::{ConnectionId, Generations, ListenerId, Source};
-use crate::listener::{Listener, options_at};
+use crate::identity::{ConnectionId, Generations, ListenerId};
+use crate::listener::Listener;
 use crate::local::Local;
 use crate::network::Network;
-use crate::options::{ConnectionOptions, ListenOptions, ReactorOptions};
+use crate::options::{ConnectionOptions, ReactorOptions};
 use crate::output::OutputPool;
 use crate::policy::rations::Lanes;
 use crate::policy::seats::Seat;
 use crate::policy::{Direction, Policy};
 use crate::process::{ChildId, Children, ProcessCall};
-use crate::protocol::{AnyFactory, Protocol, Reason};
+use crate::protocol::{Protocol, Reason};
 use crate::random::Random;
 use crate::resolver::Resolver;
 use crate::shutdown::Shutdown;
@@ -44,7 +41,7 @@ use crate::socket::Stream;
 use crate::tasks::Tasks;
 use crate::threads::Pool;
 use crate::timer::{TimerId, Timers};
-use crate::{Error, LOG, Promise, Reactor, Transport};
+use crate::{LOG, Promise, Reactor, Transport};
 
 /// A call of a connection's own, made with its protocol.
 pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
@@ -380,61 +377,10 @@ impl Core {
     pub(crate) fn reset(&mut self, timer: TimerId, delay: Duration) -> bool {
         self.timers.reset(timer, self.clock.after(delay))
     }
-
-    // Listening.
-
-    pub(crate) fn listen(
-        &mut self,
-        endpoint: Endpoint,
-        factory: Box<dyn AnyFactory>,
-        options: ListenOptions,
-    ) -> Result<ListenerId, Error> {
-        if self.shutdown.is_stopping() {
-            return Err(Error::Stopped);
-        }
-        let options = options_at(&endpoint, options)?;
-        let slot = self.listeners.vacant_key() as u32;
-        let source = Source::Listener(slot);
-        let bound = match endpoint.target() {
-            Target::Systemd(which) => self.network.listen_passed(which, &options, source),
-            Target::Address(address) => self.network.listen(address, &options, source),
-            Target::Name { host, port } => {
-                let mut bound = Err(io::ErrorKind::AddrNotAvailable.into());
-                for ip in crate::resolver::now(&self.network, host)? {
-                    let address = SocketAddr::new(ip, *port).into();
-                    bound = self.network.listen(&address, &options, source);
-                    if bound.is_ok() {
-                        break;
-                    }
-                }
-                bound
-            }
-        };
-        let socket = bound.map_err(|source| Error::Listen { endpoint, source })?;
-        let id = ListenerId { slot, generation: self.generations.next() };
-        self.listeners.insert(Listener::new(id, socket, factory, options));
-        Ok(id)
-    }
-
-    pub(crate) fn listener(&mut self, id: ListenerId) -> Option<&mut Listener> {
-        self.listeners
-            .get_mut(id.slot as usize)
-            .filter(|listener| listener.id.generation == id.generation)
-    }
-
-    pub(crate) fn stop_listening(&mut self, id: ListenerId) -> bool {
-        if self.listener(id).is_none() {
-            return false;
-        }
-        self.close_arrivals(id);
-        let listener = self.listeners.remove(id.slot as usize);
-        self.garbage.push(Box::new(listener.factory));
-        true
-    }
 }
 
 /// What listening and connecting answer to `tls://` without the feature.
 #[cfg(not(feature = "_tls"))]
-pub(crate) fn no_tls() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "this program was built without TLS")
+pub(crate) fn no_tls() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::Unsupported, "this program was built without TLS")
 }

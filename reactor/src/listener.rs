@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use log::{error, info, warn};
 
 use crate::address::Address;
 use crate::core::{Alarm, Birth, Core};
-use crate::endpoint::{Endpoint, IntoEndpoint};
-use crate::identity::ListenerId;
+use crate::endpoint::{Endpoint, IntoEndpoint, Target};
+use crate::identity::{ListenerId, Source};
 use crate::options::{ConnectionOptions, ListenOptions};
 use crate::policy::Policy;
 use crate::protocol::AnyFactory;
@@ -138,6 +139,90 @@ fn trouble(error: &io::Error) -> Trouble {
 }
 
 impl Core {
+    /// Listens at `endpoint`. A factory that is not wanted after all is dropped between callbacks.
+    pub(crate) fn listen(
+        &mut self,
+        endpoint: Result<Endpoint, Error>,
+        factory: Box<dyn AnyFactory>,
+        options: ListenOptions,
+    ) -> Result<ListenerId, Error> {
+        let bound = endpoint.and_then(|endpoint| self.bind(endpoint, options));
+        self.add_listener(bound, factory)
+    }
+
+    /// A socket that listens for the listener that is added next.
+    fn bind(
+        &mut self,
+        endpoint: Endpoint,
+        options: ListenOptions,
+    ) -> Result<(Listening, ListenOptions), Error> {
+        if self.shutdown.is_stopping() {
+            return Err(Error::Stopped);
+        }
+        let options = options_at(&endpoint, options)?;
+        let source = self.next_listener();
+        let bound = match endpoint.target() {
+            Target::Systemd(which) => self.network.listen_passed(which, &options, source),
+            Target::Address(address) => self.network.listen(address, &options, source),
+            Target::Name { host, port } => {
+                let mut bound = Err(io::ErrorKind::AddrNotAvailable.into());
+                for ip in crate::resolver::now(&self.network, host)? {
+                    let address = SocketAddr::new(ip, *port).into();
+                    bound = self.network.listen(&address, &options, source);
+                    if bound.is_ok() {
+                        break;
+                    }
+                }
+                bound
+            }
+        };
+        match bound {
+            Ok(socket) => Ok((socket, options)),
+            Err(source) => Err(Error::Listen { endpoint, source }),
+        }
+    }
+
+    /// What the poller is to call the listener that is added next.
+    pub(crate) fn next_listener(&self) -> Source {
+        Source::Listener(self.listeners.vacant_key() as u32)
+    }
+
+    /// Adds the listener that has this socket, if there is one.
+    pub(crate) fn add_listener(
+        &mut self,
+        bound: Result<(Listening, ListenOptions), Error>,
+        factory: Box<dyn AnyFactory>,
+    ) -> Result<ListenerId, Error> {
+        match bound {
+            Ok((socket, options)) => {
+                let slot = self.listeners.vacant_key() as u32;
+                let id = ListenerId { slot, generation: self.generations.next() };
+                self.listeners.insert(Listener::new(id, socket, factory, options));
+                Ok(id)
+            }
+            Err(error) => {
+                self.garbage.push(Box::new(factory));
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn listener(&mut self, id: ListenerId) -> Option<&mut Listener> {
+        self.listeners
+            .get_mut(id.slot as usize)
+            .filter(|listener| listener.id.generation == id.generation)
+    }
+
+    pub(crate) fn stop_listening(&mut self, id: ListenerId) -> bool {
+        if self.listener(id).is_none() {
+            return false;
+        }
+        self.close_arrivals(id);
+        let listener = self.listeners.remove(id.slot as usize);
+        self.garbage.push(Box::new(listener.factory));
+        true
+    }
+
     /// Accepts a turn's share; the newcomers are born later in this turn.
     pub(crate) fn accept(&mut self, id: ListenerId) {
         let Some(listener) = self.listener(id) else { return };
@@ -221,9 +306,15 @@ impl Reactor {
         endpoint: impl IntoEndpoint,
         factory: impl Factory,
     ) -> Result<(), Error> {
-        let options = options_at(&endpoint.into_endpoint()?, options)?;
+        let options = endpoint.into_endpoint().and_then(|endpoint| options_at(&endpoint, options));
         let core = self.core_mut();
-        let found = core.listener(listener).ok_or(Error::Gone)?;
+        let (found, options) = match (core.listener(listener), options) {
+            (Some(found), Ok(options)) => (found, options),
+            (_, refused) => {
+                core.garbage.push(Box::new(factory)); // its `Drop` may be anything
+                return Err(refused.err().unwrap_or(Error::Gone));
+            }
+        };
         found.connection = Rc::new(options.connection);
         found.proxy = options.proxy.then_some(options.proxy_timeout);
         #[cfg(feature = "_tls")]

@@ -45,7 +45,7 @@ impl Reactor {
         endpoint: impl IntoEndpoint,
         factory: impl Factory,
     ) -> Result<ListenerId, Error> {
-        self.core.listen(endpoint.into_endpoint()?, Box::new(factory), options)
+        self.core.listen(endpoint.into_endpoint(), Box::new(factory), options)
     }
 
     /// Where a listener really listens, which tells the port that 0 became.

@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::endpoint::{Endpoint, Target};
 use crate::identity::Source;
 use crate::inherited;
-use crate::listener::{Listener, options_at};
+use crate::listener::options_at;
 use crate::network::Network;
 use crate::options::ListenOptions;
 use crate::protocol::AnyFactory;
@@ -229,17 +229,17 @@ impl Core {
         shared: &SharedListener,
         factory: Box<dyn AnyFactory>,
     ) -> Result<ListenerId, Error> {
-        if self.shutdown.is_stopping() {
-            return Err(Error::Stopped);
-        }
-        let slot = self.listeners.vacant_key() as u32;
-        let socket = self
-            .network
-            .listen_shared(shared, Source::Listener(slot))
-            .map_err(|source| Error::Listen { endpoint: shared.inner.endpoint.clone(), source })?;
-        let id = ListenerId { slot, generation: self.generations.next() };
-        let options = shared.inner.options.clone();
-        self.listeners.insert(Listener::new(id, socket, factory, options));
-        Ok(id)
+        let bound = if self.shutdown.is_stopping() {
+            Err(Error::Stopped)
+        } else {
+            let source = self.next_listener();
+            match self.network.listen_shared(shared, source) {
+                Ok(socket) => Ok((socket, shared.inner.options.clone())),
+                Err(source) => {
+                    Err(Error::Listen { endpoint: shared.inner.endpoint.clone(), source })
+                }
+            }
+        };
+        self.add_listener(bound, factory)
     }
 }

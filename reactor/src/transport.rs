@@ -289,7 +289,7 @@ impl Transport<'_> {
         endpoint: impl IntoEndpoint,
         factory: impl Factory,
     ) -> Result<ListenerId, Error> {
-        self.core.listen(endpoint.into_endpoint()?, Box::new(factory), options)
+        self.core.listen(endpoint.into_endpoint(), Box::new(factory), options)
     }
 
     /// As [`Reactor::connect`](crate::Reactor::connect).

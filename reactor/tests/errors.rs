@@ -12,7 +12,10 @@ use common::{
     Happened, Probe, Record, SERVER, assert_same, dial, listen, logs, once, pattern, seeds, served,
     turn_until, turn_while,
 };
-use ropewalk_reactor::{Address, Protocol, Reactor, Reason, Result, Simulation, Transport};
+use ropewalk_reactor::{
+    Address, DatagramProtocol, DatagramTransport, Protocol, Reactor, Reason, Result, Simulation,
+    Transport,
+};
 
 /// A panic that prints nothing on the terminal: it is as it should be.
 fn quiet_panic(message: &'static str) -> ! {
@@ -295,6 +298,69 @@ fn a_connection_that_is_refused_by_the_connecting_side_fails_the_deferred() {
         assert_eq!(simulation.reactor().connection_count(), 0);
         assert_eq!(simulation.open_sockets(), 0);
     }
+}
+
+#[test]
+fn what_cannot_listen_is_dropped_when_the_callback_has_returned() {
+    /// Its `Drop` is user code, and looks at what the callback has borrowed.
+    struct Looks(Rc<RefCell<usize>>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            *self.0.borrow_mut() += 1;
+        }
+    }
+    struct Mute(#[expect(dead_code, reason = "only dropped")] Looks);
+    impl DatagramProtocol for Mute {
+        fn datagram_received(
+            &mut self,
+            _: &mut DatagramTransport<'_>,
+            _: &[u8],
+            _: Address,
+        ) -> Result {
+            Ok(())
+        }
+    }
+    let mut simulation = Simulation::calm();
+    let (record, dropped) = (Record::new(), Rc::new(RefCell::new(0)));
+    let shared = dropped.clone();
+    let probe = Probe::new(&record).on_made(move |transport| {
+        let factory = || {
+            let looks = Looks(shared.clone());
+            move |_: Address| {
+                let _ = &looks;
+                Probe::default()
+            }
+        };
+        let (one, other) = (factory(), factory());
+        let (mute, another) = (Mute(Looks(shared.clone())), Mute(Looks(shared.clone())));
+        let _borrowed = shared.borrow_mut();
+        assert!(transport.listen(SERVER, one).is_err(), "it is in use");
+        assert!(transport.listen("nonsense", other).is_err());
+        assert!(transport.listen_datagram("10.0.0.1:9?mode=660", mute).is_err());
+        assert!(transport.listen_datagram("tls://10.0.0.1:9", another).is_err());
+        Ok(())
+    });
+    simulation.reactor().listen(SERVER, once(probe)).expect("a free address");
+    let peer = simulation.dial(SERVER).expect("a good address");
+    simulation.settle();
+    assert!(!record.is_lost() && !peer.was_reset());
+    assert_eq!(*dropped.borrow(), 4);
+    // So it is for a change of a listener that is refused, in a timer's call.
+    let (changes, refused) = (dropped.clone(), dropped.clone());
+    simulation.reactor().call_later(Duration::ZERO, move |reactor| {
+        let looks = Looks(changes.clone());
+        let listener = reactor.listen("10.0.0.1:8", |_: Address| Probe::default());
+        let listener = listener.expect("a free address");
+        let factory = move |_: Address| {
+            let _ = &looks;
+            Probe::default()
+        };
+        let _borrowed = changes.borrow_mut();
+        let changed = reactor.change_listener(listener, Default::default(), "nonsense", factory);
+        assert!(changed.is_err());
+    });
+    simulation.settle();
+    assert_eq!(*refused.borrow(), 5);
 }
 
 #[test]

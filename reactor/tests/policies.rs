@@ -899,6 +899,27 @@ fn a_traffic_log_has_all_that_came_and_went_in_order() {
 }
 
 #[test]
+fn a_traffic_log_goes_on_when_one_of_the_reactors_that_share_it_has_gone() {
+    let paper = Paper::default();
+    let policy = Policy::new().traffic_log(TrafficLog::to(paper.clone()));
+    let mut simulation = Simulation::calm();
+    let record = Record::new();
+    listen(&mut simulation, &policy, once(Probe::new(&record)));
+    let other = simulation.add_reactor();
+    let options = ListenOptions::default().policy(policy.clone());
+    let reactor = simulation.reactor_at(other);
+    reactor.listen_with(options, "10.0.0.1:8", |_: Address| Probe::default()).expect("free");
+    let _first = dial(&mut simulation);
+    assert!(simulation.run_until(|_| record.is_made()));
+    assert_eq!(paper.text(), "", "a thread was asked to write, and has not begun");
+    simulation.crash(0);
+    let mut peer = simulation.dial("10.0.0.1:8").expect("a good address");
+    peer.write(b"hello");
+    simulation.settle();
+    assert_eq!(bytes_of(&paper.text(), "in"), b"hello");
+}
+
+#[test]
 fn what_a_traffic_log_cannot_take_is_left_out_and_told() {
     let paper = Paper::default();
     let policy = Policy::new().traffic_log(TrafficLog::to(paper.clone()));

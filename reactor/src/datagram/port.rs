@@ -132,11 +132,25 @@ impl Ports {
 }
 
 impl Core {
-    /// Opens a socket at `endpoint`; its protocol is told in the step for births.
+    /// Opens a socket at `endpoint`; its protocol is told in the step for births. One that is not
+    /// wanted after all is dropped between callbacks.
     pub(crate) fn listen_datagram(
         &mut self,
-        endpoint: Endpoint,
+        endpoint: Result<Endpoint, Error>,
         protocol: Box<dyn DatagramProtocol>,
+        options: DatagramOptions,
+    ) -> Result<DatagramId, Error> {
+        let opened = endpoint.and_then(|endpoint| self.bind_datagram(endpoint, options));
+        match &opened {
+            Ok(id) => self.ports.births.push(PortBirth { id: *id, protocol, promise: None }),
+            Err(_) => self.garbage.push(Box::new(protocol)),
+        }
+        opened
+    }
+
+    fn bind_datagram(
+        &mut self,
+        endpoint: Endpoint,
         options: DatagramOptions,
     ) -> Result<DatagramId, Error> {
         if self.shutdown.is_stopping() {
@@ -161,9 +175,7 @@ impl Core {
                 opened
             }
         };
-        let id = opened.map_err(|source| Error::Listen { endpoint, source })?;
-        self.ports.births.push(PortBirth { id, protocol, promise: None });
-        Ok(id)
+        opened.map_err(|source| Error::Listen { endpoint, source })
     }
 
     /// Opens a socket that talks to `endpoint` alone.

@@ -35,7 +35,7 @@ impl Reactor {
         endpoint: impl IntoEndpoint,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId, Error> {
-        self.core.listen_datagram(endpoint.into_endpoint()?, Box::new(protocol), options)
+        self.core.listen_datagram(endpoint.into_endpoint(), Box::new(protocol), options)
     }
 
     /// Opens a socket that sends to `endpoint` and receives from it alone, and learns when nobody
@@ -118,7 +118,7 @@ impl Transport<'_> {
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId, Error> {
         let options = DatagramOptions::default();
-        self.core.listen_datagram(endpoint.into_endpoint()?, Box::new(protocol), options)
+        self.core.listen_datagram(endpoint.into_endpoint(), Box::new(protocol), options)
     }
 
     /// As [`Reactor::connect_datagram`](crate::Reactor::connect_datagram).
