@@ -8,8 +8,10 @@
 
 mod amqp;
 mod arguments;
+mod bridge;
 mod config;
 mod data;
+mod joined;
 mod memory;
 mod policies;
 mod privileges;

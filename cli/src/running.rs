@@ -12,6 +12,7 @@ use ropewalk::{Address, Endpoint, Policy, Reactor, TlsFiles, TrafficLog};
 
 use crate::amqp::Amqp;
 use crate::config::{Configuration, Named, Settings, differences};
+use crate::joined::Joined;
 use crate::policies::{Policies, is_limit};
 use crate::privileges::Identity;
 use crate::process::Process;
@@ -31,6 +32,7 @@ pub(crate) struct Running {
     queues: Vec<Queue>,
     channels: Vec<Channels>,
     policies: Vec<ServicePolicy>,
+    bridges: Joined,
 }
 
 /// What the connections of a service keep to. It stays the same one for as long as its limits do: it
@@ -77,7 +79,8 @@ impl Running {
     ) -> Self {
         let sockets = Sockets::default();
         let (queues, channels, policies) = (Vec::new(), Vec::new(), Vec::new());
-        Self { configuration, file, identity, sockets, queues, channels, policies }
+        let bridges = Joined::default();
+        Self { configuration, file, identity, sockets, queues, channels, policies, bridges }
     }
 
     /// The configuration file.
@@ -88,6 +91,17 @@ impl Running {
     /// On how many addresses it listens.
     pub(crate) fn addresses(&self) -> usize {
         self.sockets.len()
+    }
+
+    /// How many bridges there are.
+    pub(crate) fn bridges(&self) -> usize {
+        self.bridges.len()
+    }
+
+    /// The name of each bridge, and what it joins.
+    pub(crate) fn joins(&self) -> impl Iterator<Item = (&str, String)> {
+        let bridges = self.configuration.bridges.iter();
+        bridges.map(|named| (&*named.name, named.bridge.describe()))
     }
 
     /// The TLS servers of all `tls://` addresses.
@@ -109,8 +123,9 @@ impl Running {
         }
     }
 
-    /// Listens at all addresses, calls `bound`, then opens the message queues. That comes last: it is
-    /// done as the user that `bound` may have made of root. Connections wait until the loop turns.
+    /// Listens at all addresses, calls `bound`, then opens the message queues, and has bridges begin. That
+    /// comes last: it is done as the user that `bound` may have made of root. Connections wait until the
+    /// loop turns.
     pub(crate) fn start(
         &mut self,
         reactor: &mut Reactor,
@@ -118,6 +133,7 @@ impl Running {
     ) -> Result<Vec<Listener>, Problem> {
         let policies = self.policies_of(&self.configuration)?;
         let channels = self.channels_of(&self.configuration)?;
+        let prepared = Joined::prepare(&self.configuration)?;
         let mut change = self.sockets.change(reactor, Vec::new());
         let mut queues = Vec::new();
         let services = self.configuration.services.iter().zip(&policies);
@@ -151,6 +167,7 @@ impl Running {
         self.queues = queues;
         self.channels = channels;
         self.policies = policies;
+        self.bridges.apply(reactor, &self.configuration, &self.sockets, prepared)?;
         Ok(changed.opened)
     }
 
@@ -165,6 +182,7 @@ impl Running {
         let mut later = self.at_restart(&new);
         let policies = self.policies_of(&new)?;
         let channels = self.channels_of(&new)?;
+        let prepared = Joined::prepare(&new)?;
         let mut change = self.sockets.change(reactor, tls);
         let mut wanted: Vec<Queue> = Vec::new();
         let mut opened = Vec::new();
@@ -220,6 +238,7 @@ impl Running {
         self.queues = wanted;
         self.queues.extend(left);
         self.policies = policies;
+        self.bridges.apply(reactor, &new, &self.sockets, prepared)?;
         let file = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         later.sort();
         for (line, what) in later {

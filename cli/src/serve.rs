@@ -9,7 +9,9 @@ use ropewalk::{Error, Notifier, Reactor};
 
 use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command, Serve};
+use crate::bridge::BridgeError;
 use crate::config::{self, ConfigError, Configuration};
+use crate::joined::Joined;
 use crate::privileges::Identity;
 use crate::redis::RedisError;
 use crate::reload::Reload;
@@ -24,6 +26,7 @@ pub(crate) enum Problem {
     Config(ConfigError),
     Amqp { name: String, error: AmqpError },
     Redis { name: String, error: RedisError },
+    Bridge { name: String, error: BridgeError },
     Tool(AmqpError),
     Listen { name: String, error: Box<Error> },
     Process(String),
@@ -55,6 +58,7 @@ impl fmt::Display for Problem {
             Self::Config(error) => write!(f, "{error}"),
             Self::Amqp { name, error } => write!(f, "{name}: {error}"),
             Self::Redis { name, error } => write!(f, "{name}: {error}"),
+            Self::Bridge { name, error } => write!(f, "{name}: {error}"),
             Self::Tool(error) => write!(f, "amqp: {error}"),
             Self::Listen { name, error } => write!(f, "{name}: {error}"),
             Self::Process(problem) => f.write_str(problem),
@@ -177,16 +181,25 @@ fn check(configuration: &Configuration) -> Result<String, Problem> {
             checked.map_err(|error| Problem::Redis { name: named.name.clone(), error })?;
         }
     }
+    Joined::prepare(configuration)?;
     let services = configuration.services.len();
-    Ok(format!("fine, {} on {}", count(services, "service"), count(addresses, "address")))
+    let bridges = with_bridges(configuration.bridges.len());
+    let addresses = count(addresses, "address");
+    Ok(format!("fine, {} on {addresses}{bridges}", count(services, "service")))
+}
+
+/// How many there are, if there are any.
+fn with_bridges(number: usize) -> String {
+    if number == 0 { String::new() } else { format!(", {}", count(number, "bridge")) }
 }
 
 /// How it goes, for the service manager.
 pub(crate) fn status(running: &Running, good: bool) -> String {
-    let addresses = count(running.addresses(), "address");
+    let (addresses, bridges) =
+        (count(running.addresses(), "address"), with_bridges(running.bridges()));
     match good {
-        true => format!("Listening on {addresses}"),
-        false => format!("Listening on {addresses}; the last reload failed, see the log"),
+        true => format!("Listening on {addresses}{bridges}"),
+        false => format!("Listening on {addresses}{bridges}; the last reload failed, see the log"),
     }
 }
 
@@ -214,6 +227,9 @@ fn table(running: &Running, opened: &[Listener]) -> String {
     rows.extend(opened.iter().map(|listener| {
         let (_, hint) = running.describe(listener);
         (listener.service.clone(), listener.address.to_string(), hint)
+    }));
+    rows.extend(running.joins().map(|(name, what)| {
+        (name.to_owned(), what, "what is published on one side is heard on the other".to_owned())
     }));
     let first = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     let second = rows.iter().map(|row| row.1.len()).max().unwrap_or(0);
