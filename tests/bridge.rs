@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use ropewalk::BoxError;
-use ropewalk::amqp::client::{Client as Amqp, ConsumeOptions, ExchangeDeclare, QueueDeclare};
+use ropewalk::amqp::client::{
+    Client as Amqp, ConsumeOptions, Error, ExchangeDeclare, QueueDeclare,
+};
 use ropewalk::redis::client::Client as Redis;
 use support::{Server, python, root, short_scratch};
 
@@ -54,7 +55,7 @@ fn bridge(name: &str, redis: &str, amqp: &str, channels: &str) -> String {
 /// What the exchange gets when these are published on these channels, up to the first one.
 fn first_to_cross(redis: SocketAddr, amqp: SocketAddr, channels: &[&str]) -> String {
     let channels: Vec<_> = channels.iter().map(|channel| (*channel).to_owned()).collect();
-    let heard = Amqp::run(format!("amqp://guest:guest@{amqp}/"), move |connection| async move {
+    let heard = Amqp::run(&*format!("amqp://guest:guest@{amqp}"), move |connection| async move {
         let local = connection.local();
         let client = local.call(move |reactor| {
             let options = ropewalk::redis::client::ClientOptions::default().password("secret");
@@ -69,9 +70,9 @@ fn first_to_cross(redis: SocketAddr, amqp: SocketAddr, channels: &[&str]) -> Str
         for channel in channels {
             client.publish(&channel, "hello").await?;
         }
-        let delivery = consumer.next().await?.ok_or("the consumer has ended")?;
+        let delivery = consumer.next().await?.ok_or(Error::Closed)?;
         client.close();
-        Ok::<_, BoxError>(delivery.routing_key().to_string())
+        Ok(delivery.routing_key().to_string())
     });
     heard.expect("it works")
 }
