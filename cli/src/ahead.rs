@@ -11,6 +11,7 @@ use ropewalk::tls::TlsServer;
 use crate::amqp::{AmqpError, Files};
 use crate::config::{Configuration, Named};
 use crate::http::HttpError;
+use crate::joined::{Joined, Prepared};
 use crate::redis::RedisError;
 use crate::serve::Problem;
 use crate::service::Service;
@@ -20,6 +21,8 @@ use crate::service::Service;
 pub(crate) struct Ahead {
     /// Servers for the `tls://` addresses.
     pub(crate) tls: Vec<(TlsFiles, TlsServer)>,
+    /// For the bridges, in their order.
+    pub(crate) bridges: Option<Prepared>,
     /// By service; taken out when they are used.
     read: Vec<(String, Read)>,
 }
@@ -44,7 +47,8 @@ impl Ahead {
             };
             Some((name.clone(), read))
         });
-        Ok(Self { tls, read: read.collect() })
+        let bridges = Some(Joined::prepare(configuration)?);
+        Ok(Self { tls, bridges, read: read.collect() })
     }
 
     /// Sees to it that all of it is right. `problem` makes one of a queue's error.

@@ -9,9 +9,11 @@
 mod ahead;
 mod amqp;
 mod arguments;
+mod bridge;
 mod config;
 mod data;
 mod http;
+mod joined;
 mod memory;
 mod policies;
 mod privileges;

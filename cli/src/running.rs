@@ -13,10 +13,11 @@ use ropewalk::{Address, Deferred, Policy, Reactor, TrafficLog};
 use crate::ahead::Ahead;
 use crate::amqp::Amqp;
 use crate::config::{Configuration, Named, Settings, differences};
+use crate::joined::Joined;
 use crate::policies::{Policies, is_limit};
 use crate::privileges::{self, Identity};
 use crate::process::Process;
-use crate::serve::Problem;
+use crate::serve::{self, Problem};
 use crate::service::{Service, Shared};
 use crate::sites::{Sites, site_for};
 use crate::sockets::{Changed, Listener, Sockets};
@@ -34,6 +35,7 @@ pub(crate) struct Running {
     channels: Vec<Channels>,
     sites: Sites,
     policies: Vec<ServicePolicy>,
+    bridges: Joined,
 }
 
 /// What the connections of a service keep to. It stays the same one for as long as its limits do: it
@@ -80,8 +82,8 @@ impl Running {
     ) -> Self {
         let sockets = Sockets::default();
         let (queues, channels, policies) = (Vec::new(), Vec::new(), Vec::new());
-        let sites = Sites::default();
-        Self { configuration, file, identity, sockets, queues, channels, sites, policies }
+        let (sites, bridges) = (Sites::default(), Joined::default());
+        Self { configuration, file, identity, sockets, queues, channels, sites, policies, bridges }
     }
 
     /// The configuration file.
@@ -92,6 +94,22 @@ impl Running {
     /// On how many addresses it listens.
     pub(crate) fn addresses(&self) -> usize {
         self.sockets.len()
+    }
+
+    /// How many bridges there are.
+    pub(crate) fn bridges(&self) -> usize {
+        self.bridges.len()
+    }
+
+    /// How it goes, for the service manager; `good`: whether the last reload was.
+    pub(crate) fn status(&self, good: bool) -> String {
+        serve::status(self.addresses(), self.bridges(), good)
+    }
+
+    /// The name of each bridge, and what it joins.
+    pub(crate) fn joins(&self) -> impl Iterator<Item = (&str, String)> {
+        let bridges = self.configuration.bridges.iter();
+        bridges.map(|named| (&*named.name, named.bridge.describe()))
     }
 
     /// The TLS servers of all `tls://` addresses.
@@ -128,8 +146,9 @@ impl Running {
         }
     }
 
-    /// Listens at all addresses, calls `bound`, then opens the message queues. That comes last: it is
-    /// done as the user that `bound` may have made of root. Connections wait until the loop turns.
+    /// Listens at all addresses, calls `bound`, then opens the message queues, and has bridges begin. That
+    /// comes last: it is done as the user that `bound` may have made of root. Connections wait until the
+    /// loop turns.
     pub(crate) fn start(
         &mut self,
         reactor: &mut Reactor,
@@ -183,6 +202,7 @@ impl Running {
         let policies = self.policies_of(new, &mut later)?;
         let channels = self.channels_of(new, &mut ahead)?;
         let sites = self.sites.of(new, &mut ahead, self.identity.as_ref())?;
+        let prepared = ahead.bridges.take().map_or_else(|| Joined::prepare(new), Ok)?;
         let mut change = self.sockets.change(reactor, std::mem::take(&mut ahead.tls));
         let mut wanted: Vec<Queue> = Vec::new();
         let mut unopened = Vec::new();
@@ -234,6 +254,7 @@ impl Running {
         self.channels = channels;
         self.sites.replace(sites);
         self.policies = policies;
+        self.bridges.apply(reactor, new, &self.sockets, prepared)?;
         Ok((changed, later))
     }
 
