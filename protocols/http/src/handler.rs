@@ -53,6 +53,18 @@ pub enum Reply {
     Upgrade(Response, Box<dyn Protocol>),
 }
 
+impl Reply {
+    /// Answers the exchange so.
+    pub(crate) fn give(self, exchange: &mut Exchange<'_>) {
+        match self {
+            Self::Now(response) => exchange.respond(response),
+            Self::Later => {}
+            Self::Stream(handler) => exchange.hand_over(handler),
+            Self::Upgrade(response, protocol) => exchange.upgrade(&response, protocol),
+        }
+    }
+}
+
 /// What becomes of a request's body.
 #[non_exhaustive]
 pub enum Intake {

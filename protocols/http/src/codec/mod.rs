@@ -15,6 +15,7 @@ pub(crate) mod target;
 pub(crate) use chunked::write_chunk_size;
 pub use chunked::{ChunkedDecoder, Piece, write_chunk, write_last_chunk};
 pub use fields::MAX_FIELDS;
+pub(crate) use fields::check_line_ends;
 pub use head::{BodyLength, Framing, check_partial, has_blank_line, parse_request};
 pub use response_head::{ResponseFraming, ResponseHead, ResponseLength, parse_response};
 pub(crate) use target::is_authority;

@@ -20,7 +20,7 @@ use self::deadline::Deadline;
 use self::record::Record;
 use crate::connection::{Connection, Event, Waiting};
 use crate::exchange::{FLUSH_AT, Flow, flush};
-use crate::handler::{ExchangeHandler, Handler, Intake, Reply};
+use crate::handler::{ExchangeHandler, Handler, Intake};
 use crate::site::Shared;
 use crate::{
     AccessLog, Config, Error, Exchange, ExchangeId, LOG, Request, Response, Status, spare,
@@ -252,12 +252,7 @@ impl HttpServer {
         self.is_gathering = false;
         let reply = self.exchange(transport, |handler, exchange| {
             let request = exchange.request;
-            match handler.request_received(request, exchange)? {
-                Reply::Now(response) => exchange.respond(response),
-                Reply::Later => {}
-                Reply::Stream(handler) => exchange.hand_over(handler),
-                Reply::Upgrade(response, protocol) => exchange.upgrade(&response, protocol),
-            }
+            handler.request_received(request, exchange)?.give(exchange);
             Ok(())
         });
         reply.map(drop)

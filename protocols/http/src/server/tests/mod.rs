@@ -9,7 +9,7 @@ use ropewalk_reactor::testing::Harness;
 use ropewalk_reactor::{ConnectionOptions, Protocol, Reason, Simulation};
 
 use super::*;
-use crate::{Echo, Headers, with_exchange};
+use crate::{Echo, Headers, Reply, with_exchange};
 
 mod bodies;
 mod compression;
