@@ -516,6 +516,44 @@ fn http_proxy_has_another_server_answer() {
 }
 
 #[test]
+fn websocket_echo_answers_websocket_client() {
+    let server = Server::start("websocket_echo");
+    let url = format!("ws://{}/", server.address);
+    let long = "long ".repeat(1000);
+    let output = run("websocket_client", &[&url, "hello", &long, "k\u{e4}se"]);
+    assert_eq!(said(&output), format!("hello\n{long}\nk\u{e4}se\nclosed: 1000 normal\n"));
+    let output = run("websocket_client", &[&url.replace("ws://", "http://"), "hello"]);
+    assert!(!output.status.success());
+}
+
+#[test]
+fn in_the_websocket_chat_everybody_hears_everybody() {
+    let server = Server::start("websocket_chat");
+    let mut browser = server.call();
+    browser.send("GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    let page = browser.rest();
+    assert!(page.contains("Content-Type: text/html\r\n"), "{page}");
+    assert!(page.contains("new WebSocket"), "{page}");
+
+    let join = || {
+        let mut guest = server.call();
+        guest.send("GET /chat HTTP/1.1\r\nHost: here\r\nOrigin: http://here\r\n");
+        guest.send("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
+        guest.send("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        assert_eq!(guest.line(), "HTTP/1.1 101 Switching Protocols\r\n");
+        while guest.line() != "\r\n" {}
+        guest
+    };
+    let (mut anna, mut ben) = (join(), join());
+    anna.send(b"\x81\x85\0\0\0\0hello"); // masked with zeros
+    for guest in [&mut anna, &mut ben] {
+        let mut heard = [0; 7];
+        guest.0.read_exact(&mut heard).expect("a frame in time");
+        assert_eq!(&heard, b"\x81\x05hello");
+    }
+}
+
+#[test]
 fn the_broker_answers_the_protocol_header_with_connection_start() {
     let server = Server::start("amqp_broker");
     let mut caller = server.call();

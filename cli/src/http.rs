@@ -7,7 +7,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ropewalk::http::{AccessLog, Compression, Config, Echo, HandlerExt, Site, StaticFiles};
+use ropewalk::Error;
+use ropewalk::http::{
+    AccessLog, Compression, Config, Echo, Handler, HandlerExt, ReverseProxy, Site, StaticFiles,
+};
 use serde::Deserialize;
 
 use crate::policies::Policies;
@@ -31,6 +34,16 @@ pub(crate) struct Http {
     /// List what is in a directory without such a file
     #[arg(long, requires = "root")]
     listing: bool,
+    /// Have the server at URL answer, instead of answering with the request: `http://HOST:PORT`, or
+    /// https, with a path that is put before each request's own
+    #[arg(long, value_name = "URL", conflicts_with = "root")]
+    proxy: Option<String>,
+    /// Tell that server the host which the client asked for, not its own
+    #[arg(long, requires = "proxy")]
+    preserve_host: bool,
+    /// Believe what clients say in X-Forwarded-For and Forwarded: they are proxies of one's own
+    #[arg(long, requires = "proxy")]
+    trust_forwarded: bool,
     /// Compress what becomes shorter, for clients that take it; with --root, FILE.br, FILE.zst and
     /// FILE.gz are sent for FILE if they are not older
     #[arg(long)]
@@ -57,6 +70,9 @@ pub(crate) enum HttpError {
     Root { path: PathBuf, error: io::Error },
     NoDirectory { path: PathBuf },
     NoRoot { option: &'static str },
+    NoProxy { option: &'static str },
+    RootAndProxy,
+    Proxy(Error),
     Index { name: String },
     Log(io::Error),
 }
@@ -67,6 +83,11 @@ impl fmt::Display for HttpError {
             Self::Root { path, error } => write!(f, "{}: {error}", path.display()),
             Self::NoDirectory { path } => write!(f, "{}: it is no directory", path.display()),
             Self::NoRoot { option } => write!(f, "`{option}` goes with a `root`"),
+            Self::NoProxy { option } => write!(f, "`{option}` goes with a `proxy`"),
+            Self::RootAndProxy => {
+                f.write_str("`root` and `proxy` exclude each other: make two services of them")
+            }
+            Self::Proxy(error) => write!(f, "proxy: {error}"),
             Self::Index { name } => write!(f, "{name:?}: an index is a name, without a path"),
             Self::Log(error) => write!(f, "{error}"), // it says which file
         }
@@ -76,6 +97,7 @@ impl fmt::Display for HttpError {
 impl Http {
     /// Sees to it that the options fit together, and that the root is there.
     pub(crate) fn check(&self) -> Result<(), HttpError> {
+        self.reverse_proxy()?;
         let Some(root) = &self.root else {
             return match (self.listing, self.index.is_empty()) {
                 (true, _) => Err(HttpError::NoRoot { option: "listing" }),
@@ -111,30 +133,52 @@ impl Http {
         opened.map(Some).map_err(HttpError::Log)
     }
 
-    /// Whether it serves files.
-    pub(crate) fn has_root(&self) -> bool {
-        self.root.is_some()
+    /// Whether it answers with the request itself.
+    pub(crate) fn is_echo(&self) -> bool {
+        self.root.is_none() && self.proxy.is_none()
     }
 
     /// What is served.
-    pub(crate) fn site(&self, log: Option<AccessLog>) -> Site {
-        let site = match (&self.root, self.compress) {
-            (None, false) => Site::new(Echo),
-            (None, true) => Site::new(Echo.with(Compression::new())),
-            (Some(root), false) => Site::new(self.files(root)),
-            (Some(root), true) => {
-                Site::new(self.files(root).precompressed(true).with(Compression::new()))
-            }
+    pub(crate) fn site(&self, log: Option<AccessLog>) -> Result<Site, HttpError> {
+        let site = match (&self.root, self.reverse_proxy()?) {
+            (_, Some(proxy)) => self.site_of(proxy),
+            (Some(root), None) => self.site_of(self.files(root).precompressed(self.compress)),
+            (None, None) => self.site_of(Echo),
         };
         let mut config = Config::default();
         if let Some(limit) = self.max_body {
             config = config.max_body(limit);
         }
         let site = site.config(config);
-        match log {
+        Ok(match log {
             Some(log) => site.access_log(log),
             None => site,
+        })
+    }
+
+    fn site_of(&self, handler: impl Handler) -> Site {
+        if self.compress { Site::new(handler.with(Compression::new())) } else { Site::new(handler) }
+    }
+
+    fn reverse_proxy(&self) -> Result<Option<ReverseProxy>, HttpError> {
+        let Some(url) = &self.proxy else {
+            return match (self.preserve_host, self.trust_forwarded) {
+                (true, _) => Err(HttpError::NoProxy { option: "preserve-host" }),
+                (_, true) => Err(HttpError::NoProxy { option: "trust-forwarded" }),
+                _ => Ok(None),
+            };
+        };
+        if self.root.is_some() {
+            return Err(HttpError::RootAndProxy);
         }
+        let mut proxy = ReverseProxy::to(url).map_err(HttpError::Proxy)?;
+        if self.preserve_host {
+            proxy = proxy.preserve_host();
+        }
+        if self.trust_forwarded {
+            proxy = proxy.trust_forwarded();
+        }
+        Ok(Some(proxy))
     }
 
     fn files(&self, root: &Path) -> StaticFiles {

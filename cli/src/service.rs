@@ -195,8 +195,8 @@ impl Service {
                 let password = if options.has_password() { " --askpass" } else { "" };
                 format!("redis-cli -h {} -p {}{password}", address.ip(), address.port())
             }
-            Self::Http(options) if options.has_root() => format!("curl http://{address}/"),
-            Self::Http(_) => format!("curl http://{address}/hello"),
+            Self::Http(options) if options.is_echo() => format!("curl http://{address}/hello"),
+            Self::Http(_) => format!("curl http://{address}/"),
             Self::Echo(_) if datagrams => format!("nc -u {} {}", address.ip(), address.port()),
             Self::Line(_) | Self::Echo(_) => format!("nc {} {}", address.ip(), address.port()),
         }
@@ -263,6 +263,7 @@ impl Service {
         let joined = match self {
             Self::Http(options) => {
                 let site = options.site(log.cloned());
+                let site = site.map_err(|error| Error::Other(error.to_string().into()))?;
                 let listener = reactor.listen_shared(shared, site.clone())?;
                 reactor.before_shutdown(move |reactor| {
                     reactor.stop_listening(listener);

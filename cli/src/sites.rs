@@ -51,7 +51,7 @@ impl Sites {
                 Some(log) => Some(log),
                 None => options.open_log(identity).map_err(problem)?,
             };
-            let site = options.site(log.clone());
+            let site = options.site(log.clone()).map_err(problem)?;
             let log = options.log_path().map(PathBuf::from).zip(log);
             sites.push(Kept { service: name.clone(), log, site });
         }

@@ -6,7 +6,7 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use super::{Agreed, Deflate, STEP, TAIL, with_room};
 
-/// Idle ones that are kept for the next message, of about 300 KiB each.
+/// Idle ones that are kept for the next message, of about 370 KiB each.
 const KEPT: usize = 4;
 /// The compressor's smallest window. A peer that asks for less gets everything uncompressed.
 const LEAST_BITS: u8 = 9;
