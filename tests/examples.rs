@@ -550,6 +550,54 @@ fn in_the_websocket_chat_everybody_hears_everybody() {
         let mut heard = [0; 7];
         guest.0.read_exact(&mut heard).expect("a frame in time");
         assert_eq!(&heard, b"\x81\x05hello");
+}
+
+#[test]
+fn http_form_takes_a_title_and_keeps_a_photograph() {
+    let home = std::env::temp_dir().join(format!("ropewalk-http-form-{}", std::process::id()));
+    std::fs::create_dir_all(&home).expect("the temporary directory is writable");
+    let directory = home.to_str().expect("a path of ours");
+    let server = Server::start_on_a_port("http_form", &[directory]);
+    let post = |kind: &str, body: &str| {
+        let mut caller = server.call();
+        caller.send(format!(
+            "POST / HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        caller.rest()
+    };
+    let answer = post("application/x-www-form-urlencoded", "title=Boats");
+    assert!(answer.ends_with("\r\n\r\nBoats: no photograph\n"), "{answer}");
+    let part = "--x\r\nContent-Disposition: form-data; name=photo; filename=a.jpg\r\n\r\nJPEG";
+    let answer = post("multipart/form-data; boundary=x", &format!("{part}\r\n--x--\r\n"));
+    assert!(answer.ends_with("\r\n\r\nUntitled: \"a.jpg\", 4 bytes\n"), "{answer}");
+    let mut kept = std::fs::read_dir(&home).expect("it is there").map(|entry| {
+        let path = entry.expect("an entry").path();
+        assert!(path.extension().is_some_and(|extension| extension == "photo"), "{path:?}");
+        std::fs::read(path).expect("it is whole")
+    });
+    assert_eq!((kept.next(), kept.next()), (Some(b"JPEG".to_vec()), None));
+    drop(server);
+    std::fs::remove_dir_all(home).expect("it is ours");
+}
+
+#[test]
+fn http_events_tells_every_page_what_is_said() {
+    let server = Server::start("http_events");
+    let listen = |last: &str| {
+        let mut caller = server.call();
+        caller.send(format!("GET /events HTTP/1.0\r\nLast-Event-ID: {last}\r\n\r\n"));
+        while caller.line() != "\r\n" {}
+        caller
+    };
+    let mut page = listen("");
+    let mut caller = server.call();
+    caller.send("POST /say HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello");
+    assert!(caller.rest().ends_with("\r\n\r\n1 hear that\n"));
+    for page in [&mut page, &mut listen("0")] {
+        let lines: Vec<_> = (0..3).map(|_| page.line()).collect();
+        assert_eq!(lines, ["id: 1\n", "data: hello\n", "\n"]);
     }
 }
 

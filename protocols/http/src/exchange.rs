@@ -98,6 +98,12 @@ impl<'a> Exchange<'a> {
         self.connection.is_unanswered()
     }
 
+    /// Whether the connection ends with this exchange because its site drains: a response that would
+    /// go on for ever should not begin.
+    pub fn is_draining(&self) -> bool {
+        self.connection.is_ending()
+    }
+
     /// The transport underneath, for everything that is not HTTP: time, other connections,
     /// threads. Do not write to it.
     pub fn transport(&mut self) -> &mut Transport<'a> {

@@ -111,6 +111,13 @@ pub trait ExchangeHandler: 'static {
         Ok(())
     }
 
+    /// The site [drains](crate::Site::drain): a response that would go on for ever is to end now, with
+    /// [`Exchange::finish`]. All others go on.
+    fn drain_began(&mut self, exchange: &mut Exchange<'_>) -> Result {
+        let _ = exchange;
+        Ok(())
+    }
+
     /// The connection was lost before the response was complete. The last call.
     fn exchange_lost(&mut self, reason: &Reason) {
         let _ = reason;

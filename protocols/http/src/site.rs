@@ -95,7 +95,9 @@ impl Site {
     }
 
     /// Comes to an end in order: connections that are between two requests close now, all others
-    /// after the response to the request they are at, which says `Connection: close`. One that has
+    /// after the response to the request they are at, which says `Connection: close` if it has yet to
+    /// begin. A response that would go on for ever is told to end
+    /// ([`ExchangeHandler::drain_began`](crate::ExchangeHandler::drain_began)). One that has
     /// not asked for anything yet has a second to do so. The deferred fires when all have been
     /// answered; a reactor that stops flushes what is still on its way.
     ///

@@ -258,9 +258,13 @@ impl Connection {
         (self.status, self.body_sent)
     }
 
-    /// The next response that begins is the last.
+    /// No request is taken after the current one, or after the next if there is none.
     pub(crate) fn end_after_response(&mut self) {
         self.ending = true;
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending
     }
 
     /// The number of the current exchange; each request has another.
@@ -297,7 +301,7 @@ impl Connection {
             return;
         }
         self.body_paused = false; // whoever paused it has gone
-        match (&self.receiving, self.keep_alive) {
+        match (&self.receiving, self.keep_alive && !self.ending) {
             (Receiving::Complete, true) => {
                 self.sending = Sending::Idle;
                 self.receiving = Receiving::Head { scanned: 0 };

@@ -317,6 +317,14 @@ impl HttpServer {
     /// The connection is to end, without cutting a response: now if it is between two requests.
     pub(crate) fn drain(&mut self, transport: &mut Transport<'_>) {
         self.connection.end_after_response();
+        if self.connection.is_answering() {
+            self.flow.wall = None;
+            let result = self
+                .follower(transport, |handler, exchange| handler.drain_began(exchange))
+                .or_else(|error| self.handler_failed(transport, error))
+                .and_then(|()| self.go_on(transport));
+            return self.conclude(transport, result);
+        }
         if !self.connection.is_idle() {
             return;
         }
