@@ -550,6 +550,7 @@ fn in_the_websocket_chat_everybody_hears_everybody() {
         let mut heard = [0; 7];
         guest.0.read_exact(&mut heard).expect("a frame in time");
         assert_eq!(&heard, b"\x81\x05hello");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
         let name = part.file_name.as_deref().unwrap_or_default();
         assert!(!name.contains(['/', '\\', '\0']) && name != "." && name != "..", "{name:?}");
     }
-    // Names are escaped as browsers do; a part's type is nothing that the decoder looks at.
+    // Under other names: how clients escape theirs is another matter.
     let mut wire = Vec::new();
     for (number, (part, data)) in parts.iter().enumerate() {
         let file = if part.file_name.is_some() { "; filename=f" } else { "" };
@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     }
     wire.extend_from_slice(format!("--{BOUNDARY}--").as_bytes());
     let Ok(again) = decode(&wire, wire.len()) else {
-        // The names may have made the fields too large, or the whole.
+        // Other names may make the fields too large, or the whole.
         return;
     };
     assert_eq!(again.len(), parts.len());

@@ -2,6 +2,7 @@
 //! the stream itself.
 
 use std::cell::Cell;
+use std::io::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use ropewalk_reactor::Simulation;
 use ropewalk_reactor::simulation::{Peer, seeds};
 
 use super::*;
-use crate::{Config, HandlerExt, Request, Response, Site};
+use crate::{Compression, Config, HandlerExt, Request, Response, Site};
 
 const PLACE: &str = "10.0.0.1:80";
 const MOMENT: Duration = Duration::from_millis(10);
@@ -226,6 +227,26 @@ fn a_site_that_drains_ends_streams_at_once_behind_what_was_sent() {
     fresh.write(b"GET / HTTP/1.0\r\n\r\n");
     assert_eq!(heard(&mut simulation, &mut fresh), "");
     assert!(fresh.is_ended() && drained.get());
+}
+
+#[test]
+fn a_compressed_stream_is_heard_at_once() {
+    let mut simulation = Simulation::calm();
+    let events = Events::new(simulation.reactor());
+    let site = Site::new(events.clone().with(Compression::new()));
+    simulation.reactor().listen(PLACE, site).expect("the place is free");
+    let mut peer = simulation.dial(PLACE).expect("a good address");
+    peer.write(b"GET / HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
+    simulation.run_for(MOMENT);
+    let head = String::from_utf8_lossy(&peer.read()).into_owned();
+    assert!(head.contains("\r\nContent-Encoding: gzip\r\n"), "{head}");
+    let mut decoder = flate2::write::GzDecoder::new(Vec::new());
+    for number in 1..=3 {
+        events.send(&numbered(number));
+        simulation.run_for(MOMENT);
+        decoder.write_all(&peer.read()).and_then(|()| decoder.flush()).expect("valid gzip");
+        assert_eq!(String::from_utf8_lossy(decoder.get_ref()), texts(1..=number));
+    }
 }
 
 #[test]
