@@ -603,6 +603,23 @@ fn http_events_tells_every_page_what_is_said() {
 }
 
 #[test]
+fn http_files_serves_a_directory_with_ranges() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    let server = Server::start_on_a_port("http_files", &[docs]);
+    let ask = |head: &str| {
+        let mut caller = server.call();
+        caller.send(format!("{head}\r\nHost: here\r\nConnection: close\r\n\r\n"));
+        caller.rest()
+    };
+    let answer = ask("GET /static/1-echo.md HTTP/1.1\r\nRange: bytes=0-6");
+    assert!(answer.starts_with("HTTP/1.1 206 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n# 1. Ec"), "{answer}");
+    let answer = ask("GET /static/ HTTP/1.1");
+    assert!(answer.contains("./1-echo.md"), "{answer}");
+    assert!(ask("GET /static/../Cargo.toml HTTP/1.1").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
 fn the_broker_answers_the_protocol_header_with_connection_start() {
     let server = Server::start("amqp_broker");
     let mut caller = server.call();

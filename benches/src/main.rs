@@ -5,6 +5,7 @@ mod amqp;
 mod batch;
 mod child;
 mod figures;
+mod files;
 mod histogram;
 mod idle;
 mod load;
@@ -115,6 +116,11 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 ("redis", json!(results))
             }
             Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
+            Suite::HttpFiles => {
+                let files = files::measure(settings)?;
+                files.print();
+                ("http_files", json!(files))
+            }
             Suite::Amqp => {
                 let amqp = amqp::measure(settings, descriptors)?;
                 amqp.print();

@@ -8,6 +8,8 @@ mod echo_epoll;
 mod echo_mio;
 mod echo_ropewalk;
 mod echo_tokio;
+mod files_nginx;
+mod files_ropewalk;
 mod http_epoll;
 mod http_hyper;
 mod http_may;
@@ -24,6 +26,7 @@ mod udp_tokio;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 
 use ropewalk_reactor::{ListenerId, Reactor};
 
@@ -85,6 +88,16 @@ pub(crate) const HTTP: &[Contender] = &[
     Contender { name: "http-nginx", what: "nginx, one process", run: http_nginx::run },
 ];
 
+/// A directory, whose place the environment tells; the first one is what the others are compared with.
+pub(crate) const FILES: &[Contender] = &[
+    Contender {
+        name: "files-nginx",
+        what: "nginx with sendfile, one process",
+        run: files_nginx::run,
+    },
+    Contender { name: "files-ropewalk", what: "Ropewalk", run: files_ropewalk::run },
+];
+
 /// The first one is what the others are compared with.
 pub(crate) const AMQP: &[Contender] = &[
     Contender { name: "amqp-rabbitmq", what: "RabbitMQ, one scheduler", run: amqp_rabbitmq::run },
@@ -105,12 +118,25 @@ pub(crate) const AMQP_DURABLE: &[Contender] = &[Contender {
 
 /// Serves until killed.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    let mut all =
-        ECHO.iter().chain(TLS).chain(UDP).chain(REDIS).chain(HTTP).chain(AMQP).chain(AMQP_DURABLE);
+    let mut all = ECHO
+        .iter()
+        .chain(TLS)
+        .chain(UDP)
+        .chain(REDIS)
+        .chain(HTTP)
+        .chain(FILES)
+        .chain(AMQP)
+        .chain(AMQP_DURABLE);
     match all.find(|contender| contender.name == name) {
         Some(contender) => (contender.run)(),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),
     }
+}
+
+/// The directory that is to be served.
+fn root_of_files() -> io::Result<PathBuf> {
+    let told = std::env::var_os(crate::child::DATA).map(PathBuf::from);
+    told.ok_or_else(|| io::Error::other("no directory was named"))
 }
 
 /// Tells the parent where we listen.

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|tls|udp|redis|http|idle|timers|amqp|durable|store|all] [options]
+usage: ropewalk-bench [echo|tls|udp|redis|http|http_files|idle|timers|amqp|durable|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   tls      as echo, over TLS 1.3 with AES-128-GCM
   udp      datagrams of 64 bytes there and back: 64 sockets with 1 in flight, 8 with 16
   redis    PING, and publishes to 1, 10, 100 and 1,000 subscribers, 64 in flight
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
+  http_files
+           a file of 1 GiB to one fast reader, and to a hundred slow ones
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
   amqp     a message queue: one to one, fan-out, confirms, acknowledgements, topics, memory
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) stored_messages: u64,
     /// In a durable queue that is killed over them; a fifth of it where more pass.
     pub(crate) backlog_messages: u64,
+    /// Bytes of the file that is served.
+    pub(crate) large_file: u64,
     pub(crate) server_core: Option<usize>,
     pub(crate) load_core: Option<usize>,
     pub(crate) only: Option<Vec<String>>,
@@ -56,6 +60,7 @@ pub(crate) enum Suite {
     Udp,
     Redis,
     Http,
+    HttpFiles,
     Idle,
     Timers,
     Amqp,
@@ -63,12 +68,13 @@ pub(crate) enum Suite {
     Store,
 }
 
-const ALL: [Suite; 10] = [
+const ALL: [Suite; 11] = [
     Suite::Echo,
     Suite::Tls,
     Suite::Udp,
     Suite::Redis,
     Suite::Http,
+    Suite::HttpFiles,
     Suite::Idle,
     Suite::Timers,
     Suite::Amqp,
@@ -91,6 +97,7 @@ impl Settings {
                 "redis" => settings.suites.push(Suite::Redis),
                 "udp" => settings.suites.push(Suite::Udp),
                 "http" => settings.suites.push(Suite::Http),
+                "http_files" => settings.suites.push(Suite::HttpFiles),
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),
                 "amqp" => settings.suites.push(Suite::Amqp),
@@ -137,6 +144,7 @@ impl Settings {
             timers: 1_000_000,
             stored_messages: 1_000_000,
             backlog_messages: 1_000_000,
+            large_file: 1 << 30,
             server_core: last,
             load_core: first,
             only: None,
@@ -155,6 +163,7 @@ impl Settings {
         self.timers = 10_000;
         self.stored_messages = 10_000;
         self.backlog_messages = 50_000;
+        self.large_file = 64 << 20;
     }
 
     /// Whether a contender takes part; the first always does, being the measure.

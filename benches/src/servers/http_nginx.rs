@@ -11,10 +11,14 @@ use super::{HELLO, announce, announce_absent, free_port};
 /// Where Debian and others put it, unless the variable NGINX says otherwise.
 const PLACES: [&str; 3] = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
 
-pub(super) fn run() -> io::Result<()> {
+/// The binary, if there is one.
+pub(super) fn find() -> Option<PathBuf> {
     let named = std::env::var_os("NGINX").map(PathBuf::from);
-    let Some(nginx) = named.into_iter().chain(PLACES.map(PathBuf::from)).find(|p| p.is_file())
-    else {
+    named.into_iter().chain(PLACES.map(PathBuf::from)).find(|p| p.is_file())
+}
+
+pub(super) fn run() -> io::Result<()> {
+    let Some(nginx) = find() else {
         announce_absent("nginx is not installed");
         return Ok(());
     };
@@ -22,12 +26,14 @@ pub(super) fn run() -> io::Result<()> {
     let home = crate::child::scratch_of(std::process::id());
     std::fs::create_dir_all(&home)?;
     let config = home.join("nginx.conf");
-    std::fs::write(&config, configuration(port, &home.to_string_lossy()))?;
+    let location = format!("default_type text/plain; return 200 \"{HELLO}\";");
+    std::fs::write(&config, configuration(port, &home.to_string_lossy(), &location))?;
     announce(port);
     Err(Command::new(nginx).arg("-p").arg(&home).arg("-c").arg(&config).exec())
 }
 
-fn configuration(port: u16, home: &str) -> String {
+/// `location` is what it does with every request.
+pub(super) fn configuration(port: u16, home: &str, location: &str) -> String {
     format!(
         "daemon off;
 master_process off;
@@ -48,7 +54,7 @@ http {{
     scgi_temp_path {home}/scgi;
     server {{
         listen 127.0.0.1:{port} backlog=1024;
-        location / {{ default_type text/plain; return 200 \"{HELLO}\"; }}
+        location / {{ {location} }}
     }}
 }}
 "
