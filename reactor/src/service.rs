@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod collection;
+mod deadline;
 
 pub use collection::Services;
 

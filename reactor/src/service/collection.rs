@@ -3,12 +3,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use log::{debug, info, warn};
 
+use super::deadline::{is_late, within};
 use super::{Service, ServiceOptions, ServiceState, failed};
 use crate::panics::isolate;
 use crate::{BoxError, Deferred, Error, LOG, Local, Promise, Reactor};
@@ -79,26 +78,6 @@ enum Waited {
     Late,
     /// A stop was asked for.
     GivenUp,
-}
-
-/// A deadline of [`ServiceOptions`] has passed: no deferred of a service's own fails with that.
-#[derive(Debug)]
-struct Late;
-
-impl fmt::Display for Late {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Error::TimedOut.fmt(f)
-    }
-}
-
-impl std::error::Error for Late {}
-
-fn within<T>(limit: Duration, deferred: Deferred<T>) -> Deferred<T> {
-    deferred.timeout_with(limit, || Error::Other(Box::new(Late)))
-}
-
-fn is_late(error: &Error) -> bool {
-    matches!(error, Error::Other(error) if error.is::<Late>())
 }
 
 struct Entry {
