@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo run --example http_events
-//! curl -N http://127.0.0.1:8080/events                             # or a browser
-//! curl http://127.0.0.1:8080/say -d 'hello, pages'
+//! curl -N http://127.0.0.1:8088/events                             # or a browser
+//! curl http://127.0.0.1:8088/say -d 'hello, pages'
 //! ```
 
 use ropewalk::http::{Event, Events, Request, Response, Routes, Site, Status};
@@ -26,7 +26,7 @@ fn page(_: &Request) -> Response {
 
 fn main() -> Result {
     env_logger::init();
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8088".to_owned());
 
     let mut reactor = Reactor::new()?;
     // Whoever was away for a moment is told what it has missed: the last hundred at most.

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! cargo run --example http_form
-//! curl http://127.0.0.1:8080/ -F title=Boats -F photo=@boat.jpg    # or a browser
-//! curl http://127.0.0.1:8080/ -d title=Boats
+//! curl http://127.0.0.1:8089/ -F title=Boats -F photo=@boat.jpg    # or a browser
+//! curl http://127.0.0.1:8089/ -d title=Boats
 //! ```
 
 use ropewalk::http::{Exchange, Form, FormLimits, Forms, Reply, Request, Response};
@@ -38,7 +38,7 @@ fn form_received(mut form: Form, exchange: &mut Exchange<'_>) -> Result<Reply> {
 
 fn main() -> Result {
     env_logger::init();
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8089".to_owned());
     let directory = std::env::args_os().nth(2).unwrap_or(std::env::temp_dir().into());
 
     let forms = Forms::new().uploads_to(directory).limits(FormLimits::new().file(10 << 20));

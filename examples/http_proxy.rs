@@ -1,9 +1,9 @@
 //! Has another server answer what is below `/app`, and answers the rest itself.
 //!
 //! ```text
-//! cargo run --example http_proxy 127.0.0.1:8083 http://127.0.0.1:8081
+//! cargo run --example http_proxy 127.0.0.1:8086 http://127.0.0.1:8081
 //! cargo run --example http_echo
-//! curl -i http://127.0.0.1:8083/app/path
+//! curl -i http://127.0.0.1:8086/app/path
 //! ```
 
 use ropewalk::http::{Request, ReverseProxy, Routes, Site};
@@ -12,7 +12,7 @@ use ropewalk::{Reactor, Result};
 fn main() -> Result {
     env_logger::init();
     let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or("127.0.0.1:8083".to_owned());
+    let address = arguments.next().unwrap_or("127.0.0.1:8086".to_owned());
     let server = arguments.next().unwrap_or("http://127.0.0.1:8081".to_owned());
 
     let routes = Routes::new()

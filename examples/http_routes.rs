@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! cargo run --example http_routes
-//! curl -i -d 'buy rope' http://127.0.0.1:8082/notes
-//! curl -i http://127.0.0.1:8082/notes/1
-//! curl -i -u alice:swordfish -X DELETE http://127.0.0.1:8082/admin/notes
+//! curl -i -d 'buy rope' http://127.0.0.1:8085/notes
+//! curl -i http://127.0.0.1:8085/notes/1
+//! curl -i -u alice:swordfish -X DELETE http://127.0.0.1:8085/admin/notes
 //! ```
 
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use ropewalk::{Reactor, Result};
 
 fn main() -> Result {
     env_logger::init();
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8082".to_owned());
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8085".to_owned());
     let notes = Rc::new(RefCell::new(Vec::<String>::new()));
 
     let (adding, reading, clearing) = (notes.clone(), notes.clone(), notes);
