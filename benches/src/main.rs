@@ -14,6 +14,7 @@ mod report;
 mod secret;
 mod servers;
 mod settings;
+mod slowloris;
 mod store;
 mod sys;
 mod throughput;
@@ -120,6 +121,11 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 let files = files::measure(settings)?;
                 files.print();
                 ("http_files", json!(files))
+            }
+            Suite::Slowloris => {
+                let slowloris = slowloris::measure(settings, descriptors)?;
+                slowloris.print();
+                ("slowloris", json!(slowloris))
             }
             Suite::Amqp => {
                 let amqp = amqp::measure(settings, descriptors)?;

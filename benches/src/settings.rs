@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|tls|udp|redis|http|http_files|idle|timers|amqp|durable|store|all] [options]
+usage: ropewalk-bench [echo|tls|udp|redis|http|http_files|slowloris|idle|timers|amqp|durable|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   tls      as echo, over TLS 1.3 with AES-128-GCM
@@ -13,6 +13,8 @@ usage: ropewalk-bench [echo|tls|udp|redis|http|http_files|idle|timers|amqp|durab
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
   http_files
            a file of 1 GiB to one fast reader, and to a hundred slow ones
+  slowloris
+           how soon others are answered beside 10,000 heads that never end
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
   amqp     a message queue: one to one, fan-out, confirms, acknowledgements, topics, memory
@@ -61,6 +63,7 @@ pub(crate) enum Suite {
     Redis,
     Http,
     HttpFiles,
+    Slowloris,
     Idle,
     Timers,
     Amqp,
@@ -68,13 +71,14 @@ pub(crate) enum Suite {
     Store,
 }
 
-const ALL: [Suite; 11] = [
+const ALL: [Suite; 12] = [
     Suite::Echo,
     Suite::Tls,
     Suite::Udp,
     Suite::Redis,
     Suite::Http,
     Suite::HttpFiles,
+    Suite::Slowloris,
     Suite::Idle,
     Suite::Timers,
     Suite::Amqp,
@@ -97,6 +101,7 @@ impl Settings {
                 "redis" => settings.suites.push(Suite::Redis),
                 "udp" => settings.suites.push(Suite::Udp),
                 "http" => settings.suites.push(Suite::Http),
+                "slowloris" => settings.suites.push(Suite::Slowloris),
                 "http_files" => settings.suites.push(Suite::HttpFiles),
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),
