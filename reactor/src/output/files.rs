@@ -21,8 +21,8 @@ use crate::system;
 use crate::transport::Transport;
 use crate::{ConnectionId, LOG};
 
-/// What the kernel may send of a file for one connection in one turn. At 10 GB/s it takes 0.1 ms, for
-/// which the others wait; the call itself is no more than a hundredth of that.
+/// What the kernel may send of a file for one connection in one turn: for some tenths of a millisecond
+/// the others wait, and the turn around it is a small part of that.
 const FILE_SHARE: usize = 1024 * 1024;
 /// What is read of a file at once, where the kernel does not send it: what a socket's buffer commonly
 /// holds, and one turn's share of encryption.
