@@ -7,8 +7,10 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -23,6 +25,7 @@ use ropewalk_reactor::{
     ConnectionOptions, ListenOptions, Policy, Rate, Reactor, Reason, Simulation, TrafficLog,
     Transport, Written,
 };
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 const KIBIBYTE: usize = 1 << 10;
 const MEBIBYTE: usize = 1 << 20;
@@ -146,6 +149,62 @@ fn any_interleaving_of_files_writes_and_partial_sends_delivers_their_concatenati
         simulation.settle();
         received.extend(peer.read());
         assert_same(received, written);
+    }
+}
+
+/// As recvmsg(2) until the end: all bytes, and for each descriptor the bytes that it may have come with.
+fn read_with_descriptors(stream: &UnixStream) -> (Vec<u8>, Vec<Range<usize>>) {
+    let (mut read, mut descriptors) = (Vec::new(), Vec::new());
+    loop {
+        let mut piece = vec![0; 30_000];
+        let mut space = [MaybeUninit::uninit(); 64];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let segments = &mut [IoSliceMut::new(&mut piece)];
+        let message = recvmsg(stream, segments, &mut control, RecvFlags::empty());
+        let count = message.expect("the end, not a reset").bytes;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(came) = message {
+                descriptors.extend(came.map(|_| read.len()..read.len() + count));
+            }
+        }
+        read.extend_from_slice(&piece[..count]);
+        if count == 0 {
+            return (read, descriptors);
+        }
+    }
+}
+
+#[test]
+fn a_descriptor_between_files_comes_with_its_own_byte() {
+    let memory = pattern(0, 100_000).leak();
+    for sent_by_the_kernel in [true, false] {
+        let mut reactor = Reactor::new().expect("a poller");
+        let place = memory.as_ptr() as u64;
+        let probe = Probe::new(&Record::new()).on_made(move |transport| {
+            let (file, from) = match sent_by_the_kernel {
+                true => (file_of(100_000), 0),
+                false => (File::open("/proc/self/mem")?, place),
+            };
+            let file = Arc::new(file);
+            transport.write(b"head");
+            transport.write_file(file.clone(), from, 100_000);
+            transport.write_with_descriptors(b"x", [File::open("/dev/null")?.into()])?;
+            transport.write_file(file, from, 50_000);
+            transport.lose_connection();
+            Ok(())
+        });
+        let name = format!("ropewalk-descriptor-{}.sock", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        reactor.listen(&format!("unix:{}", path.display()), once(probe)).expect("a free path");
+        let (read, descriptors) = turn_while(&mut reactor, move || {
+            let stream = UnixStream::connect(path).expect("somebody listens");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            read_with_descriptors(&stream)
+        });
+        let all = [b"head".to_vec(), pattern(0, 100_000), b"x".to_vec(), pattern(0, 50_000)];
+        assert_same(read, all.concat());
+        assert_eq!(descriptors.len(), 1);
+        assert!(descriptors[0].contains(&100_004), "{descriptors:?}");
     }
 }
 
