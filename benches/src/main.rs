@@ -5,6 +5,7 @@ mod amqp;
 mod batch;
 mod child;
 mod figures;
+mod files;
 mod histogram;
 mod idle;
 mod load;
@@ -115,6 +116,15 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 ("redis", json!(results))
             }
             Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
+            Suite::Files => {
+                let mut results = Vec::new();
+                for readers in [1, 8] {
+                    let files = files::measure(settings, readers)?;
+                    files.print();
+                    results.push(json!(files));
+                }
+                ("files", results.into())
+            }
             Suite::Amqp => {
                 let amqp = amqp::measure(settings, descriptors)?;
                 amqp.print();

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|tls|udp|redis|http|idle|timers|amqp|durable|store|all] [options]
+usage: ropewalk-bench [echo|tls|udp|redis|http|files|idle|timers|amqp|durable|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   tls      as echo, over TLS 1.3 with AES-128-GCM
   udp      datagrams of 64 bytes there and back: 64 sockets with 1 in flight, 8 with 16
   redis    PING, and publishes to 1, 10, 100 and 1,000 subscribers, 64 in flight
   http     64 connections, 'Hello, World!', 1 and 16 requests in flight on each
+  files    a file of 64 MiB over and over, to 1 and to 8 readers
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
   amqp     a message queue: one to one, fan-out, confirms, acknowledgements, topics, memory
@@ -56,6 +57,7 @@ pub(crate) enum Suite {
     Udp,
     Redis,
     Http,
+    Files,
     Idle,
     Timers,
     Amqp,
@@ -63,12 +65,13 @@ pub(crate) enum Suite {
     Store,
 }
 
-const ALL: [Suite; 10] = [
+const ALL: [Suite; 11] = [
     Suite::Echo,
     Suite::Tls,
     Suite::Udp,
     Suite::Redis,
     Suite::Http,
+    Suite::Files,
     Suite::Idle,
     Suite::Timers,
     Suite::Amqp,
@@ -91,6 +94,7 @@ impl Settings {
                 "redis" => settings.suites.push(Suite::Redis),
                 "udp" => settings.suites.push(Suite::Udp),
                 "http" => settings.suites.push(Suite::Http),
+                "files" => settings.suites.push(Suite::Files),
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),
                 "amqp" => settings.suites.push(Suite::Amqp),
