@@ -1,28 +1,31 @@
-//! A large file over HTTP: what it costs to send it to one reader who takes all that comes, and what
-//! memory a hundred take who hardly read.
+//! Files to readers who take all that comes: what a GiB costs the server. The readers throw it away in
+//! the kernel, so that they are never the slower side.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::child::{Data, Missing, Server};
+use crate::child::{Missing, Server};
 use crate::figures::{Good, best, median, ratios, spread};
-use crate::report::{Table, mib, progress, progress_done};
+use crate::report::{Table, progress, progress_done};
 use crate::servers::{Contender, FILES};
 use crate::settings::Settings;
+use crate::sys;
 
-/// The file's name, and how many read it slowly.
-const NAME: &str = "large";
-const SLOW_READERS: usize = 100;
-/// What each of these reads, at once and again and again.
-const SIP: usize = 64 * 1024;
-const SIPS: usize = 20;
+/// What the servers send over and over: it fits into the page cache of any machine, and into no
+/// processor's.
+pub(crate) const FILE: u64 = 64 << 20;
+/// Answered to each byte that a reader sends.
+pub(crate) const REPLY: u64 = 4 * FILE;
+
+const GIB: f64 = (1u64 << 30) as f64;
 
 #[derive(Serialize)]
 pub(crate) struct Files {
-    file: u64,
+    readers: usize,
     servers: Vec<Record>,
 }
 
@@ -30,152 +33,112 @@ pub(crate) struct Files {
 struct Record {
     name: &'static str,
     what: &'static str,
-    absent: Option<String>,
-    /// Processor time of the server a GiB, in seconds.
-    cpu: Vec<f64>,
-    gib_a_second: Vec<f64>,
-    /// What the slow readers have added, at most.
-    grown: Vec<f64>,
+    runs: Vec<Run>,
 }
 
-pub(crate) fn measure(settings: &Settings) -> io::Result<Files> {
-    let data = Data::new("files")?;
-    let length = settings.large_file;
-    write_file(&data, length)?;
-    let taking_part = FILES.iter().enumerate();
-    let taking_part = taking_part.filter(|(place, one)| settings.wants(*place, one.name));
-    let mut servers: Vec<_> = taking_part.map(|(_, contender)| Record::of(contender)).collect();
+#[derive(Serialize)]
+struct Run {
+    server_cpu_ms_per_gib: f64,
+    gib_per_second: f64,
+    /// 1 is a server that never waited.
+    server_busy: f64,
+    peak_mib: f64,
+}
+
+pub(crate) fn measure(settings: &Settings, readers: usize) -> io::Result<Files> {
+    let taking_part = FILES.iter().enumerate().filter(|(i, c)| settings.wants(*i, c.name));
+    let mut servers: Vec<Record> = taking_part
+        .map(|(_, &Contender { name, what, .. })| Record { name, what, runs: Vec::new() })
+        .collect();
     for round in 1..=settings.rounds {
-        for record in servers.iter_mut().filter(|record| record.absent.is_none()) {
-            progress(&format!("files: {}, round {round}", record.name));
-            match Server::start_on(record.name, settings.server_core, Some(data.path())) {
-                Ok(server) => record.measure(&server, length)?,
-                Err(Missing::Absent(why)) => record.absent = Some(why),
-                Err(Missing::Failed(error)) => return Err(error),
+        for record in &mut servers {
+            progress(&format!("files: round {round} of {}, {}", settings.rounds, record.name));
+            match one_run(record.name, readers, settings) {
+                Ok(run) => record.runs.push(run),
+                Err(Missing::Failed(e)) => return Err(e),
+                Err(Missing::Absent(why)) => return Err(io::Error::other(why)),
             }
         }
     }
     progress_done();
-    Ok(Files { file: length, servers })
+    Ok(Files { readers, servers })
 }
 
-/// All of it is written, so that it is in the system's cache and has blocks of its own.
-fn write_file(data: &Data, length: u64) -> io::Result<()> {
-    let mut file = std::fs::File::create(data.path().join(NAME))?;
-    let piece: Vec<u8> = (0..1 << 20).map(|at: u32| (at % 251) as u8).collect();
-    let mut left = length;
-    while left > 0 {
-        let part = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
-        file.write_all(&piece[..part])?;
-        left -= part as u64;
+fn one_run(name: &str, readers: usize, settings: &Settings) -> Result<Run, Missing> {
+    let server = Server::start(name, settings.server_core)?;
+    let mut streams = Vec::new();
+    for _ in 0..readers {
+        streams.push(TcpStream::connect(("127.0.0.1", server.port))?);
     }
-    Ok(())
+    round(&mut streams)?; // the file is in the cache, the buffers have grown
+    let (before, began) = (server.cpu_time()?, Instant::now());
+    let mut sent = 0;
+    while began.elapsed() < settings.duration {
+        sent += round(&mut streams)?;
+    }
+    let (elapsed, cpu) = (began.elapsed(), server.cpu_time()? - before);
+    let (gib, seconds) = (sent as f64 / GIB, Duration::as_secs_f64);
+    Ok(Run {
+        server_cpu_ms_per_gib: seconds(&cpu) * 1e3 / gib,
+        gib_per_second: gib / seconds(&elapsed),
+        server_busy: seconds(&cpu) / seconds(&elapsed),
+        peak_mib: server.peak()? as f64 / f64::from(1 << 20),
+    })
 }
 
-impl Record {
-    fn of(contender: &Contender) -> Self {
-        let (name, what) = (contender.name, contender.what);
-        let (cpu, gib_a_second, grown) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name, what, absent: None, cpu, gib_a_second, grown }
+/// Each reader asks once and takes all; how many bytes that were.
+fn round(streams: &mut [TcpStream]) -> io::Result<u64> {
+    let mut left: Vec<u64> = Vec::new();
+    for stream in streams.iter_mut() {
+        stream.write_all(b"!")?;
+        left.push(REPLY);
     }
-
-    fn measure(&mut self, server: &Server, length: u64) -> io::Result<()> {
-        // The first one brings the file into the cache, and the server's own into being.
-        read_whole(server.port, length)?;
-        let gib = length as f64 / f64::from(1 << 30);
-        let (before, began) = (server.cpu_time()?, Instant::now());
-        read_whole(server.port, length)?;
-        self.gib_a_second.push(gib / began.elapsed().as_secs_f64());
-        self.cpu.push((server.cpu_time()? - before).as_secs_f64() / gib);
-
-        let before = server.resident()?;
-        let mut readers = Vec::new();
-        for _ in 0..SLOW_READERS {
-            readers.push(ask(server.port, length)?);
-        }
-        let mut sip = vec![0; SIP];
-        let mut most = server.resident()?;
-        for _ in 0..SIPS.min(usize::try_from(length).unwrap_or(SIPS) / SIP) {
-            for reader in &mut readers {
-                reader.read_exact(&mut sip)?;
+    // One after the other, as long as any has not had all: nobody's buffer stays full for long.
+    while left.iter().any(|&left| left > 0) {
+        for (stream, left) in streams.iter().zip(&mut left).filter(|(_, left)| **left > 0) {
+            match sys::discard(stream.as_raw_fd(), (*left).min(1 << 20) as usize)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => *left -= count as u64,
             }
-            most = most.max(server.resident()?);
-        }
-        std::thread::sleep(Duration::from_millis(200)); // what is read ahead is there
-        most = most.max(server.resident()?);
-        self.grown.push(most.saturating_sub(before) as f64);
-        Ok(())
-    }
-}
-
-/// Asks for the file, and reads the head.
-fn ask(port: u16, length: u64) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut stream = BufReader::new(stream);
-    let request = format!("GET /{NAME} HTTP/1.1\r\nHost: a\r\n\r\n");
-    stream.get_mut().write_all(request.as_bytes())?;
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if stream.read_line(&mut head)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    let told = format!("\r\nContent-Length: {length}\r\n");
-    match head.starts_with("HTTP/1.1 200 ") && head.contains(&told) {
-        true => Ok(stream),
-        false => Err(io::Error::other(format!("another answer: {head}"))),
-    }
-}
-
-fn read_whole(port: u16, length: u64) -> io::Result<()> {
-    let mut stream = ask(port, length)?;
-    let mut buffer = vec![0; 1 << 20];
-    let mut left = length;
-    while left > 0 {
-        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let count = stream.read(&mut buffer[..most])?;
-        let at = length - left;
-        // The first byte of each piece: the reader must be no slower than it has to be.
-        if count == 0 || u64::from(buffer[0]) != (at % (1 << 20)) % 251 {
-            return Err(io::Error::other(format!("another file, from {at} on")));
-        }
-        left -= count as u64;
-    }
-    Ok(())
+    Ok(REPLY * streams.len() as u64)
 }
 
 impl Files {
     pub(crate) fn print(&self) {
-        println!("A file of {} MiB over HTTP, and {SLOW_READERS} slow readers\n", mib(self.file));
+        println!("files: {} readers, who take all that comes\n", self.readers);
         let mut table = Table::new([
             "server",
-            "CPU s a GiB, best",
+            "what",
+            "CPU ms/GiB, best",
             "median",
-            "GiB/s, best",
-            "MiB for the slow readers, median",
-            "largest",
-            "CPU ÷ the first's, by round",
+            "× first, by round",
+            "GiB/s, median",
+            "busy",
+            "peak MiB",
         ]);
-        let measure = self.servers.first().map(|first| &first.cpu[..]).unwrap_or_default();
+        let Some(first) = self.servers.first() else { return };
+        let measure = first.all(|run| run.server_cpu_ms_per_gib);
         for record in &self.servers {
-            if let Some(why) = &record.absent {
-                table.row([record.what, &format!("absent: {why}")]);
-                continue;
-            }
+            let cpu = record.all(|run| run.server_cpu_ms_per_gib);
             table.row([
+                record.name.to_owned(),
                 record.what.to_owned(),
-                format!("{:.3}", best(&record.cpu, Good::Small)),
-                format!("{:.3}", median(&record.cpu)),
-                format!("{:.2}", best(&record.gib_a_second, Good::Large)),
-                mib(median(&record.grown) as u64),
-                mib(best(&record.grown, Good::Large) as u64),
-                match measure.is_empty() {
-                    true => String::new(),
-                    false => spread(&ratios(&record.cpu, measure)),
-                },
+                format!("{:.1}", best(&cpu, Good::Small)),
+                format!("{:.1}", median(&cpu)),
+                spread(&ratios(&cpu, &measure)),
+                format!("{:.2}", median(&record.all(|run| run.gib_per_second))),
+                format!("{:.0} %", median(&record.all(|run| run.server_busy)) * 100.0),
+                format!("{:.1}", median(&record.all(|run| run.peak_mib))),
             ]);
         }
         table.print();
+    }
+}
+
+impl Record {
+    fn all(&self, figure: impl Fn(&Run) -> f64) -> Vec<f64> {
+        self.runs.iter().map(figure).collect()
     }
 }

@@ -7,6 +7,7 @@ mod child;
 mod figures;
 mod files;
 mod histogram;
+mod http_files;
 mod idle;
 mod load;
 mod machine;
@@ -118,7 +119,7 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
             }
             Suite::Http => ("http", busy("HTTP", servers::HTTP, Dialogue::Http, settings)?),
             Suite::HttpFiles => {
-                let files = files::measure(settings)?;
+                let files = http_files::measure(settings)?;
                 files.print();
                 ("http_files", json!(files))
             }
@@ -126,6 +127,15 @@ fn compare(settings: &Settings, cores: &[usize]) -> io::Result<()> {
                 let slowloris = slowloris::measure(settings, descriptors)?;
                 slowloris.print();
                 ("slowloris", json!(slowloris))
+            }
+            Suite::Files => {
+                let mut results = Vec::new();
+                for readers in [1, 8] {
+                    let files = files::measure(settings, readers)?;
+                    files.print();
+                    results.push(json!(files));
+                }
+                ("files", results.into())
             }
             Suite::Amqp => {
                 let amqp = amqp::measure(settings, descriptors)?;

@@ -8,9 +8,11 @@ mod echo_epoll;
 mod echo_mio;
 mod echo_ropewalk;
 mod echo_tokio;
-mod files_nginx;
+mod files_epoll;
 mod files_ropewalk;
 mod http_epoll;
+mod http_files_nginx;
+mod http_files_ropewalk;
 mod http_hyper;
 mod http_may;
 mod http_nginx;
@@ -24,11 +26,14 @@ mod udp_epoll;
 mod udp_ropewalk;
 mod udp_tokio;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
 use ropewalk_reactor::{ListenerId, Reactor};
+
+use crate::files::FILE;
 
 /// What every HTTP server answers, with `Content-Length`, `Content-Type` and `Date`.
 const HELLO: &str = "Hello, World!";
@@ -89,13 +94,28 @@ pub(crate) const HTTP: &[Contender] = &[
 ];
 
 /// A directory, whose place the environment tells; the first one is what the others are compared with.
+pub(crate) const HTTP_FILES: &[Contender] = &[
+    Contender {
+        name: "http_files-nginx",
+        what: "nginx with sendfile, one process",
+        run: http_files_nginx::run,
+    },
+    Contender { name: "http_files-ropewalk", what: "Ropewalk", run: http_files_ropewalk::run },
+];
+
+/// The first one is what the others are compared with.
 pub(crate) const FILES: &[Contender] = &[
     Contender {
-        name: "files-nginx",
-        what: "nginx with sendfile, one process",
-        run: files_nginx::run,
+        name: "files-epoll",
+        what: "a bare loop of sendfile over epoll: the limit",
+        run: files_epoll::run,
     },
-    Contender { name: "files-ropewalk", what: "Ropewalk", run: files_ropewalk::run },
+    Contender { name: "files-ropewalk", what: "Ropewalk, write_file", run: files_ropewalk::run },
+    Contender {
+        name: "files-ropewalk-copying",
+        what: "Ropewalk, the file read by the protocol",
+        run: files_ropewalk::run_copying,
+    },
 ];
 
 /// The first one is what the others are compared with.
@@ -118,15 +138,8 @@ pub(crate) const AMQP_DURABLE: &[Contender] = &[Contender {
 
 /// Serves until killed.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    let mut all = ECHO
-        .iter()
-        .chain(TLS)
-        .chain(UDP)
-        .chain(REDIS)
-        .chain(HTTP)
-        .chain(FILES)
-        .chain(AMQP)
-        .chain(AMQP_DURABLE);
+    let suites = [ECHO, TLS, UDP, REDIS, HTTP, HTTP_FILES, FILES, AMQP, AMQP_DURABLE];
+    let mut all = suites.into_iter().flatten();
     match all.find(|contender| contender.name == name) {
         Some(contender) => (contender.run)(),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server {name}"))),
@@ -168,6 +181,19 @@ fn announce_reactor(reactor: &mut Reactor, listener: ListenerId) -> io::Result<(
     let address = reactor.address(listener).ok_or(io::ErrorKind::NotConnected)?;
     announce(address.port().ok_or(io::ErrorKind::AddrNotAvailable)?);
     Ok(())
+}
+
+/// A file without a name, of the length that is served, with no hole in it.
+fn scratch_file() -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("ropewalk-bench-{}", std::process::id()));
+    let mut open = File::options();
+    let mut file = open.read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    let piece: Vec<u8> = (0..1 << 20).map(|place: u32| (place >> 8) as u8).collect();
+    for _ in 0..FILE >> 20 {
+        file.write_all(&piece)?;
+    }
+    Ok(file)
 }
 
 /// A port that was free a moment ago, for servers that insist on binding it themselves.

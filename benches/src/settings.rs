@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: ropewalk-bench [echo|tls|udp|redis|http|http_files|slowloris|idle|timers|amqp|durable|store|all] [options]
+usage: ropewalk-bench [echo|tls|udp|redis|http|http_files|files|slowloris|idle|timers|amqp|durable|store|all] [options]
 
   echo     64 connections, 64 bytes, 1 and 16 requests in flight on each
   tls      as echo, over TLS 1.3 with AES-128-GCM
@@ -15,6 +15,7 @@ usage: ropewalk-bench [echo|tls|udp|redis|http|http_files|slowloris|idle|timers|
            a file of 1 GiB to one fast reader, and to a hundred slow ones
   slowloris
            how soon others are answered beside 10,000 heads that never end
+  files    a file of 64 MiB over and over, to 1 and to 8 readers
   idle     memory that 10,000 idle connections take
   timers   a million timers set, cancelled, fired, moved
   amqp     a message queue: one to one, fan-out, confirms, acknowledgements, topics, memory
@@ -64,6 +65,7 @@ pub(crate) enum Suite {
     Http,
     HttpFiles,
     Slowloris,
+    Files,
     Idle,
     Timers,
     Amqp,
@@ -71,7 +73,7 @@ pub(crate) enum Suite {
     Store,
 }
 
-const ALL: [Suite; 12] = [
+const ALL: [Suite; 13] = [
     Suite::Echo,
     Suite::Tls,
     Suite::Udp,
@@ -79,6 +81,7 @@ const ALL: [Suite; 12] = [
     Suite::Http,
     Suite::HttpFiles,
     Suite::Slowloris,
+    Suite::Files,
     Suite::Idle,
     Suite::Timers,
     Suite::Amqp,
@@ -103,6 +106,7 @@ impl Settings {
                 "http" => settings.suites.push(Suite::Http),
                 "slowloris" => settings.suites.push(Suite::Slowloris),
                 "http_files" => settings.suites.push(Suite::HttpFiles),
+                "files" => settings.suites.push(Suite::Files),
                 "idle" => settings.suites.push(Suite::Idle),
                 "timers" => settings.suites.push(Suite::Timers),
                 "amqp" => settings.suites.push(Suite::Amqp),

@@ -65,6 +65,26 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }
 
+/// Receives at most `limit` bytes of a TCP stream, and throws them away in the kernel.
+pub(crate) fn discard(fd: RawFd, limit: usize) -> io::Result<usize> {
+    // SAFETY: with MSG_TRUNC, TCP writes nothing to the buffer (tcp(7)), and none is given.
+    let count = unsafe { libc::recv(fd, std::ptr::null_mut(), limit, libc::MSG_TRUNC) };
+    if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
+}
+
+/// `sendfile`, from `at` on.
+pub(crate) fn sendfile(
+    fd: RawFd,
+    file: &std::fs::File,
+    at: u64,
+    limit: usize,
+) -> io::Result<usize> {
+    let mut at = at as libc::off_t;
+    // SAFETY: the kernel reads and writes one offset, which outlives the call.
+    let count = unsafe { libc::sendfile(fd, file.as_raw_fd(), &mut at, limit) };
+    if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
+}
+
 /// The cores that this process may run on.
 pub(crate) fn allowed_cores() -> Vec<usize> {
     // SAFETY: `cpu_set_t` is a plain bit set, for which all zeros is the empty set.

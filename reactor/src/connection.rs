@@ -11,6 +11,7 @@ use crate::address::Address;
 use crate::filter::Filter;
 use crate::identity::ConnectionId;
 use crate::options::ConnectionOptions;
+use crate::output::files::QueuedFile;
 use crate::output::{Output, OutputPool, Written};
 use crate::policy::police::Policed;
 use crate::protocol::Reason;
@@ -182,7 +183,7 @@ impl Connection {
         self.filter.as_ref().is_some_and(|filter| filter.is_handshaking())
     }
 
-    /// Bytes that wait to be sent, on either side of a filter.
+    /// Bytes that wait to be sent, on either side of a filter; of each file, no more than its window.
     pub(crate) fn buffered(&self) -> usize {
         let plain = self.filter.as_ref().map_or(0, |filter| filter.buffered());
         plain + self.output.as_ref().map_or(0, |output| output.len())
@@ -209,6 +210,15 @@ impl Connection {
         if !data.is_empty() {
             self.written(pool).push_bytes(data);
         }
+        self.answer()
+    }
+
+    /// As [`write`](Self::write); the file has at least one byte left.
+    pub(crate) fn write_file(&mut self, file: QueuedFile, pool: &mut OutputPool) -> Written {
+        if !self.takes_output() {
+            return Written::Gone;
+        }
+        self.written(pool).push_file(file);
         self.answer()
     }
 

@@ -234,8 +234,10 @@ impl Core {
         if let Some(output) = connection.output.take_if(|output| output.is_empty()) {
             self.outputs.give_back(output);
         }
-        if let Err(reason) = sealed {
-            self.filter_failed(id, reason);
+        match sealed {
+            Ok(()) => {}
+            Err(Reason::File(failure)) => self.file_failed(id, failure),
+            Err(reason) => self.filter_failed(id, reason),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What waits to be sent on one connection. Small writes are copied behind one another into one
-//! buffer; large payloads are queued as they are and sent vectored. It knows no socket's state:
-//! the connection decides when to send.
+//! buffer; large payloads are queued as they are and sent vectored; files wait in between. It knows
+//! no socket's state: the connection decides when to send.
+
+pub(crate) mod files;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -9,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::socket::Stream;
+use files::QueuedFile;
 
 /// Payloads of this size and more are queued instead of copied: below it, the copy costs less
 /// than the bookkeeping of another segment.
@@ -40,7 +43,7 @@ pub enum Written {
     Gone,
 }
 
-/// The segments that wait, oldest first: `queue`, then `tail`.
+/// The segments that wait, oldest first: `queue`, then `tail`; and `files`, each in its place.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     queue: VecDeque<Bytes>,
@@ -50,6 +53,9 @@ pub(crate) struct Output {
     /// What travels with bytes of a Unix socket: each with the number of bytes before the one
     /// that it goes with, in order. At most `WAITING_DESCRIPTORS`.
     descriptors: VecDeque<(usize, OwnedFd)>,
+    /// Each with the number of bytes in `queue` and `tail` that go out before it, in order. None of
+    /// them is at its end.
+    files: VecDeque<(usize, QueuedFile)>,
 }
 
 /// How far one call to the kernel came.
@@ -66,24 +72,23 @@ pub(crate) enum Sent {
 }
 
 impl Output {
+    /// What waits, as the marks and limits see it: all bytes that are in memory, and of each file some.
     pub(crate) fn len(&self) -> usize {
+        self.in_memory() + self.counted_of_files()
+    }
+
+    fn in_memory(&self) -> usize {
         self.queued + self.tail.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.in_memory() == 0 && self.files.is_empty()
     }
 
     /// Where more can be put behind everything.
     #[cfg(feature = "_tls")]
     pub(crate) fn tail_mut(&mut self) -> &mut BytesMut {
         &mut self.tail
-    }
-
-    /// The first segment.
-    #[cfg(feature = "_tls")]
-    pub(crate) fn front(&self) -> &[u8] {
-        self.queue.front().map_or(&self.tail[..], |first| &first[..])
     }
 
     pub(crate) fn push_slice(&mut self, data: &[u8]) {
@@ -109,7 +114,7 @@ impl Output {
 
     /// Attaches a descriptor to the byte that is pushed next.
     pub(crate) fn push_descriptor(&mut self, descriptor: OwnedFd) {
-        self.descriptors.push_back((self.len(), descriptor));
+        self.descriptors.push_back((self.in_memory(), descriptor));
     }
 
     fn enqueue(&mut self, data: Bytes) {
@@ -122,10 +127,20 @@ impl Output {
         self.queue.push_back(data);
     }
 
-    /// One call to the kernel, with at most `most` bytes; takes out what it took.
+    /// One call to the kernel, with at most `most` bytes; takes out what it took. It stops at a file.
     pub(crate) fn send(&mut self, stream: &mut Stream, most: usize) -> io::Result<Sent> {
+        let before = self.files.front().map_or(usize::MAX, |(before, _)| *before);
+        self.send_part(stream, most.min(before), false)
+    }
+
+    /// As [`send`](Self::send), of what is before the first file. With `follows`, another call is
+    /// about to send more, and a packet that is not full can wait for it.
+    fn send_part(&mut self, stream: &mut Stream, most: usize, follows: bool) -> io::Result<Sent> {
         let (offered, sent) = if !self.descriptors.is_empty() {
             self.send_with_descriptors(stream, most)
+        } else if follows {
+            let (segments, used, offered) = self.segments(most);
+            (offered, stream.send_before_more(&segments[..used]))
         } else if self.queue.is_empty() {
             let part = &self.tail[..self.tail.len().min(most)];
             (part.len(), stream.send(part))
@@ -193,6 +208,9 @@ impl Output {
         for (before, _) in &mut self.descriptors {
             *before -= sent;
         }
+        for (before, _) in &mut self.files {
+            *before -= sent;
+        }
         while sent > 0 {
             let Some(first) = self.queue.front_mut() else {
                 if sent == self.tail.len() {
@@ -232,6 +250,7 @@ impl OutputPool {
     pub(crate) fn give_back(&mut self, mut output: Box<Output>) {
         output.queue.clear();
         output.queued = 0;
+        output.files = VecDeque::new();
         output.tail.clear();
         // What was sent from the front of the buffer, or was split off, is still a part of it: without
         // this, a large one would count by the rest, and one that is nearly all rest would be kept.

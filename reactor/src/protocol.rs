@@ -186,6 +186,9 @@ pub enum Reason {
     TimedOut(Rc<io::Error>),
     /// Another error of the system.
     Io(Rc<io::Error>),
+    /// A file that was being sent ([`write_file`](crate::Transport::write_file)) could not be read, or
+    /// ended too early (`UnexpectedEof`); so it was aborted.
+    File(Rc<io::Error>),
     /// It was to be closed, but the peer took nothing of what was left to send for
     /// [`flush_timeout`](crate::ConnectionOptions::flush_timeout), so it was aborted.
     FlushTimedOut,
@@ -245,7 +248,9 @@ impl Reason {
     /// The errno of the system's error, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Reset(error) | Self::TimedOut(error) | Self::Io(error) => error.raw_os_error(),
+            Self::Reset(error) | Self::TimedOut(error) | Self::Io(error) | Self::File(error) => {
+                error.raw_os_error()
+            }
             _ => None,
         }
     }
@@ -260,6 +265,7 @@ impl fmt::Display for Reason {
             Self::Reset(error) => write!(f, "reset by the peer: {error}"),
             Self::TimedOut(error) => write!(f, "timed out: {error}"),
             Self::Io(error) => write!(f, "failed: {error}"),
+            Self::File(error) => write!(f, "aborted: a file could not be sent: {error}"),
             Self::FlushTimedOut => {
                 f.write_str("aborted: the peer did not take what was left to send")
             }

@@ -1,8 +1,11 @@
 //! Every socket call, kernel or simulated, and nothing else: no state of a connection is decided
 //! here. Calls that a signal interrupted are made again.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +85,47 @@ impl Stream {
             Self::Pipes(pipes) => pipes.send(segments),
             Self::Simulated(stream) => stream.send(segments),
         }
+    }
+
+    /// As [`send_vectored`](Self::send_vectored), when another call follows at once: TCP waits with a
+    /// packet that is not full.
+    pub(crate) fn send_before_more(&mut self, segments: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Tcp(stream) => {
+                let socket = SockRef::from(&*stream);
+                let flags = libc::MSG_NOSIGNAL | libc::MSG_MORE;
+                again(|| socket.send_vectored_with_flags(segments, flags))
+            }
+            _ => self.send_vectored(segments),
+        }
+    }
+
+    /// Whether the kernel can send a file here by itself.
+    pub(crate) fn sends_files(&self) -> bool {
+        cfg!(target_os = "linux") && matches!(self, Self::Tcp(_) | Self::Unix(_))
+    }
+
+    /// As sendfile(2); 0 is the end of the file. A short count says nothing of the socket.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn send_file(
+        &mut self,
+        file: &File,
+        mut offset: u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        let socket = match &*self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(end) => end.socket.as_fd(),
+            Self::Pipes(_) | Self::Simulated(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        // (A peer that is gone makes a SIGPIPE, which Rust ignores, as for writev.)
+        again(|| Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), count)?))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// As [`send_vectored`](Self::send_vectored), with descriptors for the first byte.

@@ -226,6 +226,20 @@ pub(crate) fn read(
     received.map(|(count, ())| count)
 }
 
+/// As pread(2), at most `limit` bytes behind what `buffer` holds.
+pub(crate) fn read_at(
+    file: impl AsFd,
+    buffer: &mut BytesMut,
+    limit: usize,
+    offset: u64,
+) -> io::Result<usize> {
+    let received = receive_with(buffer, limit, |room| {
+        let (read, _) = rustix::io::pread(file.as_fd(), room, offset)?;
+        Ok((read.len(), ()))
+    });
+    received.map(|(count, ())| count)
+}
+
 /// What happens in a child between fork(2) and execve(2).
 pub(crate) struct BeforeExec {
     /// A session of its own; with `true`, its descriptor 0 is the controlling terminal.

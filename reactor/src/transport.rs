@@ -78,7 +78,8 @@ impl Transport<'_> {
     }
 
     /// Bytes written and not yet taken by the kernel; those that are encrypted already count with
-    /// what TLS adds to them.
+    /// what TLS adds to them. A [file](Self::write_file) counts for what is left of it, but for no more
+    /// than one byte above the high-water mark: it takes no memory.
     pub fn buffered(&self) -> usize {
         self.core.connections.get(self.id).map_or(0, |connection| connection.buffered())
     }

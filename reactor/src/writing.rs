@@ -1,4 +1,5 @@
-//! Output: one send a connection and turn, then the marks are judged by what is left.
+//! Output: one send a connection and turn (and one more for a file that follows), then the marks are
+//! judged by what is left.
 
 use std::io;
 
@@ -8,6 +9,7 @@ use crate::connection::{Intake, Stage};
 use crate::core::Core;
 use crate::identity::Source;
 use crate::output::Sent;
+use crate::output::files::SendError;
 use crate::policy::Direction;
 use crate::policy::rations::means;
 use crate::protocol::Reason;
@@ -40,24 +42,28 @@ impl Reactor {
         if connection.writable
             && let Some(output) = &mut connection.output
         {
-            let before = output.len();
+            let before = output.total();
             let most = match &mut connection.policed {
                 None => usize::MAX,
                 // What has trickled in since would go out in as many calls: the timer tells when
                 // there is enough for one.
                 Some(_) if connection.writing_rationed => 0,
-                Some(policed) => policed.may(Direction::Out, before, id, &mut means!(core)),
+                Some(policed) => {
+                    let wanted = output.offer(&connection.stream);
+                    policed.may(Direction::Out, wanted, id, &mut means!(core))
+                }
             };
             connection.writing_rationed = most == 0;
             let sent = match most {
                 0 => Ok(Sent::Rationed),
-                most => output.send(&mut connection.stream, most),
+                most => output.flush(&mut connection.stream, most),
             };
-            connection.progressed |= output.len() < before; // a short write is progress, too
+            let left = output.total();
+            connection.progressed |= left < before; // a short write is progress, too
             if let Some(policed) = &mut connection.policed
                 && most > 0
             {
-                policed.sent(before - output.len(), most, output.len(), &means!(core));
+                policed.sent(before - left, most, left, &means!(core));
             }
             match sent {
                 Ok(Sent::All) => {
@@ -68,7 +74,7 @@ impl Reactor {
                         core.mark_dirty(id); // a filter sealed its share, and there is more
                     }
                 }
-                // One call a turn: the rest has its turn in the next one.
+                // The turn's share: the rest has its turn in the next one.
                 Ok(Sent::Some) => core.mark_dirty(id),
                 Ok(Sent::Rationed) => {} // a timer will tell
                 Ok(Sent::Blocked) => {
@@ -78,7 +84,8 @@ impl Reactor {
                         return core.send_failed(id, failure);
                     }
                 }
-                Err(failure) => return core.send_failed(id, failure),
+                Err(SendError::Socket(failure)) => return core.send_failed(id, failure),
+                Err(SendError::File(failure)) => return core.file_failed(id, failure),
             }
         }
         self.judge_marks(id);

@@ -203,7 +203,8 @@ impl Core {
             if connection.stage == Stage::Lost {
                 continue;
             }
-            let output = connection.output.as_ref().map_or(0, |output| output.len());
+            let output = connection.output.as_ref();
+            let output = output.map_or(0, |output| output.offer(&connection.stream));
             let Some(policed) = &mut connection.policed else { continue };
             let ration = &mut policed.rations[index];
             ration.queued = false;

@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use log::{Level, log_enabled, trace};
 
 use super::Direction;
@@ -89,6 +90,22 @@ impl Core {
         let Some(policed) = &connection.policed else { return };
         if let Some(log) = log_of(policed).filter(|_| !data.is_empty()) {
             let entry = self.entry(id, &connection.peer, what, data);
+            self.write_down(log, entry);
+        }
+    }
+
+    /// A file was written to the connection: of its `length` bytes, `read` gives as many of the first
+    /// as it is asked for.
+    pub(crate) fn log_file(
+        &mut self,
+        id: ConnectionId,
+        length: usize,
+        read: impl FnOnce(usize) -> Bytes,
+    ) {
+        let Some(connection) = self.connections.get(id) else { return };
+        if let Some(log) = connection.policed.as_deref().and_then(log_of) {
+            let mut entry = self.entry(id, &connection.peer, What::Out, &read(ENTRY));
+            entry.length = length;
             self.write_down(log, entry);
         }
     }

@@ -155,7 +155,7 @@ impl TlsFilter {
         let mut share = SEALED_A_TURN.saturating_sub(output.len());
         if let Some(plain) = &mut self.plain {
             while share > 0 && !plain.is_empty() {
-                let chunk = plain.front();
+                let chunk = plain.first().map_err(|failure| Reason::File(Rc::new(failure)))?;
                 let part = &chunk[..chunk.len().min(share)];
                 self.session.seal(&mut self.wire, part, output.tail_mut()).map_err(broken)?;
                 let sealed = part.len();

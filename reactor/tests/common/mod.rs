@@ -7,9 +7,12 @@
 #![allow(clippy::disallowed_methods, reason = "clients and deadlines of tests are no protocols")]
 
 use std::cell::{Ref, RefCell};
+use std::fs::File;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -103,6 +106,20 @@ pub fn pattern(from: usize, length: usize) -> Vec<u8> {
 pub fn pattern_at(position: usize) -> u8 {
     let word = (position as u64 / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (word >> (8 * (position % 8))) as u8
+}
+
+/// A file without a name that holds the first `length` bytes of the pattern.
+pub fn file_of(length: usize) -> File {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let name = format!("ropewalk-sent-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let mut open = File::options();
+    let mut file =
+        open.read(true).write(true).create(true).truncate(true).open(&path).expect("a new file");
+    std::fs::remove_file(path).expect("it is ours");
+    file.write_all(&pattern(0, length)).expect("room on the disk");
+    file
 }
 
 /// Holds bytes against what they should be; a failure says where they differ, and shows no more.

@@ -11,6 +11,7 @@ mod hostile;
 mod loopback;
 mod pausing;
 mod proxied;
+mod sent_files;
 mod sessions;
 mod starting;
 mod streams;
