@@ -246,6 +246,8 @@ fn calls_that_are_set_for_later_find_the_handler() {
     let client = WebSocketClient::new("ws://10.0.0.1/").expect("a good URL");
     client.connect(simulation.reactor(), told(&log)).then(|reactor, opened| {
         let id = opened.expect("it opens");
+        let known = reactor.with_protocol::<Told, _>(id, |told, _| told.log.add("reached"));
+        assert!(known.is_some(), "a handler is a layer");
         with_websocket(reactor, id, |socket| {
             socket.call_later(Duration::from_secs(1), |told: &mut Told, socket| {
                 told.log.add("called");
@@ -258,6 +260,34 @@ fn calls_that_are_set_for_later_find_the_handler() {
     });
     simulation.settle();
     let told = log.take();
-    assert_eq!(told[..2], ["opened none", "called"]);
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[..3], ["opened none", "reached", "called"]);
+    assert_eq!(told.len(), 4, "{told:?}");
+}
+
+#[test]
+fn a_reactor_that_stops_says_so_to_all() {
+    let mut simulation = Simulation::calm();
+    let server = simulation.add_reactor();
+    let log = Log::default();
+    let told_log = log.clone();
+    let listening = simulation.reactor_at(server).listen("10.0.0.1:80", move |_| {
+        let log = told_log.clone();
+        HttpServer::new(move |request: &Request| {
+            WebSocketUpgrade::new().accept(request, told(&log))
+        })
+    });
+    listening.expect("a free address");
+    simulation.reactor_at(server).during_shutdown(|reactor| {
+        close_all(reactor, CloseCode::GOING_AWAY, "back soon");
+    });
+    let client = WebSocketClient::new("ws://10.0.0.1/").expect("a good URL");
+    let own = Log::default();
+    client.connect(simulation.reactor(), told(&own)).forget();
+    simulation.run_for(Duration::from_secs(1));
+    simulation.reactor_at(server).stop();
+    simulation.run_for(Duration::from_secs(1));
+    let own = own.take();
+    assert_eq!(own[..2], ["opened none", "close received 1001 back soon"]);
+    assert!(own[2].starts_with("closed 1001 clean"), "{own:?}");
+    assert!(log.take().last().is_some_and(|line| line.ends_with("reactor stopped")));
 }
