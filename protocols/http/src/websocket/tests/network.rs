@@ -159,6 +159,8 @@ fn each_side_is_told_of_the_end_once_when_connections_are_cut() {
 /// Everybody in the room.
 type Room = Rc<RefCell<BTreeSet<ConnectionId>>>;
 
+const YOU: &str = "it is you, and only you, whom this is told";
+
 struct Guest(Room);
 
 impl WebSocketHandler for Guest {
@@ -172,7 +174,7 @@ impl WebSocketHandler for Guest {
         if message.text() == Some("one by one") {
             for id in all {
                 socket.with_websocket(id, |other| {
-                    other.send_text("you");
+                    other.send_text(YOU);
                 });
             }
         } else {
@@ -225,12 +227,13 @@ fn a_room_hears_what_each_says_compressed_or_not() {
         logs.push(log);
     }
     let long = "a long story, and a long story, and a long story";
-    for text in [long, "one by one", long, "short", long] {
+    for text in ["one by one", long, "one by one", "short", long] {
         with_websocket(simulation.reactor(), ids[1], |socket| socket.send_text(text));
         simulation.run_for(Duration::from_secs(1));
     }
     for log in &logs {
-        assert_eq!(log.take(), [long, "you", long, "short", long]);
+        // (What is said to one refers to what was said before, but not past what was said to all.)
+        assert_eq!(log.take(), [YOU, long, YOU, "short", long]);
     }
     with_websocket(simulation.reactor(), ids[0], |socket| socket.close(CloseCode::NORMAL, ""));
     simulation.run_for(Duration::from_secs(1));
