@@ -103,11 +103,15 @@ impl WebSocketClient {
     }
 
     /// Adds a field to the request: Origin, Authorization, Cookie. One that is not valid is dropped
-    /// with a warning in the log. Those of the handshake itself are this client's business.
+    /// with a warning in the log, and so are those of the handshake itself, which are this client's
+    /// business.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        if !self.headers.append(name, value) {
-            log::warn!(target: LOG, "a header field that could split the request was dropped: {name:?}");
+        let lower = name.to_ascii_lowercase();
+        let is_ours = ["host", "upgrade", "connection", "content-length", "transfer-encoding"];
+        let is_ours = is_ours.contains(&&*lower) || lower.starts_with("sec-websocket-");
+        if is_ours || !self.headers.append(name, value) {
+            log::warn!(target: LOG, "a header field was dropped from a handshake: {name:?}");
         }
         self
     }

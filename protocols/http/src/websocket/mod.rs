@@ -55,5 +55,5 @@ pub use handler::{Intake, WebSocketHandler};
 pub use message::{Kind, Message};
 pub use prepared::Prepared;
 pub use protocol::WebSocketProtocol;
-pub use socket::{WebSocket, with_websocket};
+pub use socket::{WebSocket, close_all, with_websocket};
 pub use upgrade::WebSocketUpgrade;

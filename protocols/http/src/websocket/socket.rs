@@ -35,6 +35,21 @@ pub fn with_websocket<R>(
         .flatten()
 }
 
+/// Closes all WebSockets of a reactor, on either side: 1001 for browsers that are to come back later,
+/// before the reactor closes their connections.
+///
+/// ```
+/// use ropewalk_http::websocket::{CloseCode, close_all};
+/// # let mut reactor = ropewalk_reactor::Reactor::new()?;
+/// reactor.during_shutdown(|reactor| close_all(reactor, CloseCode::GOING_AWAY, "back soon"));
+/// # Ok::<(), ropewalk_reactor::Error>(())
+/// ```
+pub fn close_all(reactor: &mut Reactor, code: CloseCode, reason: &str) {
+    for id in reactor.connections() {
+        with_websocket(reactor, id, |socket| socket.close(code, reason));
+    }
+}
+
 impl<'a> WebSocket<'a> {
     /// Names the connection; any later callback can reach it by this name.
     pub fn id(&self) -> ConnectionId {

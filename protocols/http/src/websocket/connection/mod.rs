@@ -80,7 +80,7 @@ pub(crate) struct Connection {
     agreed: Option<Agreed>,
     receiving: Receiving,
     /// The message that has begun and has not ended.
-    incoming: Option<Box<Incoming>>,
+    incoming: Option<Incoming>,
     inflater: Option<Box<Inflater>>,
     outgoing: Option<Outgoing>,
     deflater: Option<Box<Deflater>>,

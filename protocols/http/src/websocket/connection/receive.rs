@@ -88,7 +88,7 @@ impl Connection {
             (Some(_), Some(_)) => Err(Error::ContinuationMissing),
             (None, Some(_)) => Ok((size, Event::Nothing)),
             (Some(kind), None) => {
-                self.incoming = Some(Box::new(Incoming::new(kind, head.is_compressed)));
+                self.incoming = Some(Incoming::new(kind, head.is_compressed));
                 Ok((size, Event::MessageStarted(kind)))
             }
         }

@@ -244,6 +244,7 @@ fn a_client_says_what_it_wants() {
     let client = WebSocketClient::new("ws://[2001:db8::1]:8080/a?b").expect("a good URL");
     let client = client.subprotocols(["a", "no token"]).deflate(Deflate::new());
     let client = client.header("Origin", "http://h").header("X", "split\r\nme");
+    let client = client.header("Sec-WebSocket-Key", "mine");
     assert_eq!(
         client.request("KEY"),
         "GET /a?b HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\nUpgrade: websocket\r\n\

@@ -159,6 +159,8 @@ fn each_side_is_told_of_the_end_once_when_connections_are_cut() {
 /// Everybody in the room.
 type Room = Rc<RefCell<BTreeSet<ConnectionId>>>;
 
+const YOU: &str = "it is you, and only you, whom this is told";
+
 struct Guest(Room);
 
 impl WebSocketHandler for Guest {
@@ -172,7 +174,7 @@ impl WebSocketHandler for Guest {
         if message.text() == Some("one by one") {
             for id in all {
                 socket.with_websocket(id, |other| {
-                    other.send_text("you");
+                    other.send_text(YOU);
                 });
             }
         } else {
@@ -225,12 +227,13 @@ fn a_room_hears_what_each_says_compressed_or_not() {
         logs.push(log);
     }
     let long = "a long story, and a long story, and a long story";
-    for text in [long, "one by one", long, "short", long] {
+    for text in ["one by one", long, "one by one", "short", long] {
         with_websocket(simulation.reactor(), ids[1], |socket| socket.send_text(text));
         simulation.run_for(Duration::from_secs(1));
     }
     for log in &logs {
-        assert_eq!(log.take(), [long, "you", long, "short", long]);
+        // (What is said to one refers to what was said before, but not past what was said to all.)
+        assert_eq!(log.take(), [YOU, long, YOU, "short", long]);
     }
     with_websocket(simulation.reactor(), ids[0], |socket| socket.close(CloseCode::NORMAL, ""));
     simulation.run_for(Duration::from_secs(1));
@@ -246,6 +249,8 @@ fn calls_that_are_set_for_later_find_the_handler() {
     let client = WebSocketClient::new("ws://10.0.0.1/").expect("a good URL");
     client.connect(simulation.reactor(), told(&log)).then(|reactor, opened| {
         let id = opened.expect("it opens");
+        let known = reactor.with_protocol::<Told, _>(id, |told, _| told.log.add("reached"));
+        assert!(known.is_some(), "a handler is a layer");
         with_websocket(reactor, id, |socket| {
             socket.call_later(Duration::from_secs(1), |told: &mut Told, socket| {
                 told.log.add("called");
@@ -258,6 +263,34 @@ fn calls_that_are_set_for_later_find_the_handler() {
     });
     simulation.settle();
     let told = log.take();
-    assert_eq!(told[..2], ["opened none", "called"]);
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[..3], ["opened none", "reached", "called"]);
+    assert_eq!(told.len(), 4, "{told:?}");
+}
+
+#[test]
+fn a_reactor_that_stops_says_so_to_all() {
+    let mut simulation = Simulation::calm();
+    let server = simulation.add_reactor();
+    let log = Log::default();
+    let told_log = log.clone();
+    let listening = simulation.reactor_at(server).listen("10.0.0.1:80", move |_| {
+        let log = told_log.clone();
+        HttpServer::new(move |request: &Request| {
+            WebSocketUpgrade::new().accept(request, told(&log))
+        })
+    });
+    listening.expect("a free address");
+    simulation.reactor_at(server).during_shutdown(|reactor| {
+        close_all(reactor, CloseCode::GOING_AWAY, "back soon");
+    });
+    let client = WebSocketClient::new("ws://10.0.0.1/").expect("a good URL");
+    let own = Log::default();
+    client.connect(simulation.reactor(), told(&own)).forget();
+    simulation.run_for(Duration::from_secs(1));
+    simulation.reactor_at(server).stop();
+    simulation.run_for(Duration::from_secs(1));
+    let own = own.take();
+    assert_eq!(own[..2], ["opened none", "close received 1001 back soon"]);
+    assert!(own[2].starts_with("closed 1001 clean"), "{own:?}");
+    assert!(log.take().last().is_some_and(|line| line.ends_with("reactor stopped")));
 }
