@@ -442,6 +442,29 @@ fn http_hello_greets_and_answers_later() {
 }
 
 #[test]
+fn http_get_prints_the_answer_or_what_went_wrong() {
+    let server = Server::start("http_hello");
+    let output = run("http_get", &[&format!("http://{}/world", server.address)]);
+    assert_eq!(said(&output), "Hello, world!\n");
+    let output = run("http_get", &["http://127.0.0.1:1/"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("http://127.0.0.1:1/"), "{said}");
+}
+
+#[test]
+fn async_http_get_prints_the_first_answer_or_all_that_went_wrong() {
+    let server = Server::start("http_hello");
+    let good = format!("http://{}/world", server.address);
+    let output = run("async_http_get", &["http://127.0.0.1:1/", &good, "nonsense"]);
+    assert_eq!(said(&output), format!("{good} says Hello, world!\n"));
+    let output = run("async_http_get", &["http://127.0.0.1:1/", "nonsense"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("AllFailed") && said.contains("nonsense"), "{said}");
+}
+
+#[test]
 fn http_echo_answers_with_the_body() {
     let server = Server::start("http_echo");
     let mut caller = server.call();

@@ -1,11 +1,12 @@
 //! One request and its response, as a handler acts on them while a callback runs.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 #[cfg(feature = "_tls")]
 use ropewalk_reactor::Deferred;
-use ropewalk_reactor::{ConnectionId, Promise, Protocol, TimerId, Transport, Written};
+use ropewalk_reactor::{BoxError, ConnectionId, Promise, Protocol, TimerId, Transport, Written};
 
 use super::connection::ClientConnection;
 use super::{Failure, HttpClient, ResponseHandler};
@@ -154,6 +155,11 @@ impl<'a> Exchange<'a> {
     /// follows.
     pub fn abort(&mut self) {
         self.flow.failure.get_or_insert(Failure::Aborted);
+    }
+
+    /// The same for a reason of one's own: [`Failure::Handler`] has it.
+    pub fn abort_with(&mut self, error: impl Into<BoxError>) {
+        self.flow.failure.get_or_insert(Failure::Handler(Rc::new(error.into())));
     }
 
     /// After 101, or a 2xx to CONNECT: the connection is this protocol's from here on. Its

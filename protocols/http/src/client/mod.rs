@@ -59,6 +59,8 @@
 //! [`AboveHighWater`](ropewalk_reactor::Written::AboveHighWater). From inside another connection's
 //! callback, [`Local::call_soon`](ropewalk_reactor::Local::call_soon) leads there, in the same turn.
 
+#[cfg(feature = "client")]
+mod agent;
 mod config;
 mod connection;
 mod deadline;
@@ -68,6 +70,11 @@ mod handler;
 mod protocol;
 mod request_head;
 
+#[cfg(feature = "client")]
+pub use agent::{
+    Client, ClientBuilder, ClientError, Cookie, CookieJar, Request, Response, ResponseBody,
+    StreamedResponse, TimedOut,
+};
 pub use config::ConnectionConfig;
 pub use exchange::{Exchange, ExchangeId};
 pub use failure::{Failure, Phase};
