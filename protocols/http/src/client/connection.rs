@@ -227,6 +227,12 @@ impl ClientConnection {
         self.input_ended = true;
     }
 
+    /// Gives back what only an exchange needs.
+    pub(crate) fn release(&mut self) {
+        drop(self.output.release());
+        self.trailers = Headers::new();
+    }
+
     /// A tunnel becomes a connection as if nothing had been sent on it: what comes next is spoken
     /// inside.
     #[cfg(feature = "_tls")]

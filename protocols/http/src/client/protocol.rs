@@ -239,19 +239,13 @@ impl HttpClient {
     /// Begins TLS inside a tunnel, if the handler has asked for it. What was left of the input is
     /// taken for the server's part of the handshake.
     #[cfg(feature = "_tls")]
-    fn begin_tls(&mut self, transport: &mut Transport<'_>) -> Result {
-        if let Some(tls) = self.flow.tls.take() {
-            self.flow.handler = None;
-            self.connection.restart();
-            transport.start_tls(tls)?;
+    fn begin_tls(&mut self, transport: &mut Transport<'_>) {
+        let Some(tls) = self.flow.tls.take() else { return };
+        self.flow.handler = None;
+        self.connection.restart();
+        if let Err(error) = transport.start_tls(tls) {
+            self.flow.failure.get_or_insert(Failure::Handler(Rc::new(error.into())));
         }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "_tls"))]
-    #[expect(clippy::unused_self, reason = "there is nothing to begin")]
-    fn begin_tls(&mut self, _: &mut Transport<'_>) -> Result {
-        Ok(())
     }
 
     fn failure_of(&self, error: Error) -> Failure {
@@ -265,6 +259,8 @@ impl HttpClient {
     /// Brings everything around the connection in line with its state. `left`: how much unconsumed
     /// input stays behind, if that is known.
     fn settle(&mut self, transport: &mut Transport<'_>, left: Option<usize>) {
+        #[cfg(feature = "_tls")]
+        self.begin_tls(transport);
         if self.flow.failure.is_some() {
             self.connection.give_up();
             self.connection.output = crate::connection::Output::default();
@@ -293,6 +289,10 @@ impl HttpClient {
             return transport.lose_connection();
         }
         self.hold(transport, busy && self.connection.is_body_paused());
+        if !busy {
+            self.connection.release(); // an idle connection holds no buffers
+            self.head = ResponseHead::default();
+        }
         let config = self.connection.config();
         let (awaited, progress) = if self.flow.is_congested && busy {
             let waiting = transport.buffered() as u64;

@@ -26,7 +26,6 @@ impl Protocol for HttpClient {
                 data.advance(used);
             }
             self.settle(transport, Some(data.len()));
-            self.begin_tls(transport)?;
         }
         let Some(heir) = &mut self.flow.heir else { return Ok(()) };
         if std::mem::take(&mut self.flow.heir_is_fresh) {

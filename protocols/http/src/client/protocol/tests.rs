@@ -125,6 +125,7 @@ fn one_exchange_follows_the_other_on_a_connection_that_stays() {
         let told = get(&mut harness);
         harness.feed(HI);
         assert_eq!(*told.borrow(), ["head 200", "body hi", "end reusable"]);
+        assert_eq!(harness.with(|client, _| client.connection.output.capacity()), 0);
     }
     let told = get(&mut harness);
     harness.feed_bytewise(HI);
