@@ -268,6 +268,7 @@ fn an_end_lets_a_response_be_read_to_its_last_byte() {
         assert!(rest.is_empty(), "an idle connection is closed at once");
         let mut body = vec![0; size as usize];
         busy.0.read_exact(&mut body).expect("every byte");
+        drop((idle, busy)); // it would wait for their ends
         assert!(server.wait().success());
         assert!(TcpStream::connect(server.address()).is_err());
     }

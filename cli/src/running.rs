@@ -339,6 +339,12 @@ impl Running {
                 );
             }
         }
+        for log in self.sites.log_paths() {
+            if let Err(error) = OpenOptions::new().append(true).open(log) {
+                let file = log.display();
+                warn!("{file}: {identity} cannot write it ({error}): SIGHUP will not open it anew");
+            }
+        }
         let logs = self.policies.iter().filter_map(|policy| policy.asked.log_path());
         for log in logs {
             let file = log.display();

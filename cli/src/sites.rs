@@ -1,7 +1,7 @@
 //! The sites of the HTTP services, and how they come to an end: each response that has begun is
 //! completed first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ropewalk::http::{AccessLog, Site};
@@ -63,6 +63,11 @@ impl Sites {
         let before = std::mem::replace(&mut self.current, sites);
         self.former.extend(before.into_iter().map(|kept| kept.site));
         self.former.retain(|site| site.connections() > 0);
+    }
+
+    /// The files of the access logs.
+    pub(crate) fn log_paths(&self) -> impl Iterator<Item = &Path> {
+        self.current.iter().filter_map(|kept| Some(&*kept.log.as_ref()?.0))
     }
 
     /// Opens the access logs anew.
