@@ -2,7 +2,7 @@
 //! not to wait for a disk.
 //!
 //! The one rule: a file that nobody comes to ask for (that of a message queue which runs already) may
-//! be missing. So what cannot be read is kept as its error, but for certificates.
+//! be missing. So what cannot be read is kept as its error, but for certificates and what bridges say.
 
 use ropewalk::TlsFiles;
 use ropewalk::redis::server::Config;
@@ -10,6 +10,7 @@ use ropewalk::tls::TlsServer;
 
 use crate::amqp::{AmqpError, Files};
 use crate::config::{Configuration, Named};
+use crate::joined::{Joined, Prepared};
 use crate::redis::RedisError;
 use crate::serve::Problem;
 use crate::service::Service;
@@ -19,6 +20,8 @@ use crate::service::Service;
 pub(crate) struct Ahead {
     /// Servers for the `tls://` addresses.
     pub(crate) tls: Vec<(TlsFiles, TlsServer)>,
+    /// Of the bridges.
+    pub(crate) bridges: Option<Prepared>,
     /// By service; taken out when they are used.
     read: Vec<(String, Read)>,
 }
@@ -41,7 +44,8 @@ impl Ahead {
             };
             Some((name.clone(), read))
         });
-        Ok(Self { tls, read: read.collect() })
+        let bridges = Some(Joined::prepare(configuration)?);
+        Ok(Self { tls, bridges, read: read.collect() })
     }
 
     /// Sees to it that all of it is right. `problem` makes one of a queue's error.

@@ -183,6 +183,16 @@ none of its own if they stand under [policy]:
     [policy]
     idle-timeout = \"10m\"
 
+A bridge joins the channels of a Redis server that match a pattern to a topic exchange of a message queue;
+each of the two is a service of the file, by its name, or elsewhere (redis://HOST, amqp://HOST):
+
+    [[bridge]]
+    redis = \"redis\"
+    amqp = \"amqp\"
+    channels = \"news.*\"
+    exchange = \"news\"
+    direction = \"both\"            # or to-amqp, to-redis
+
 SIGHUP reads the file again. What is new in it is listened on, what is gone no more, and connections
 go on; changed options are for new connections. What needs a restart is told in the log, and so is a
 mistake, which changes nothing. Under systemd (Type=notify-reload) the unit is ready when everything is

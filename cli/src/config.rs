@@ -1,4 +1,5 @@
-//! The configuration file: TOML, what concerns the process at the top, then a list of services.
+//! The configuration file: TOML, what concerns the process at the top, then a list of services, and one of
+//! bridges between them.
 //! Whatever is wrong with it is told with the line that it stands in.
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
+use crate::bridge::{Bridge, BridgeError, NamedBridge};
 use crate::policies::{Limits, Number, take_limits, take_number};
 use crate::process::Process;
 use crate::service::Service;
@@ -21,6 +23,7 @@ pub(crate) struct Configuration {
     /// The top of the file, by key: to tell what has changed.
     pub(crate) settings: Settings,
     pub(crate) services: Vec<Named>,
+    pub(crate) bridges: Vec<NamedBridge>,
 }
 
 /// What was written, by its key.
@@ -127,8 +130,7 @@ impl From<toml::de::Error> for Problem {
 }
 
 /// What may stand at the top.
-const TOP: &str =
-    "user, group, shutdown-timeout, log, pid-file, a [policy] and a list of [[service]]";
+const TOP: &str = "user, group, shutdown-timeout, log, pid-file, a [policy], and lists of [[service]] and [[bridge]]";
 
 fn parse(text: &str) -> Result<Configuration, Problem> {
     let file = DeTable::parse(text)?;
@@ -164,6 +166,7 @@ fn parse(text: &str) -> Result<Configuration, Problem> {
             configuration.services.push(named);
         }
     }
+    let bridges = top.remove("bridge");
     if let Some((key, _)) =
         top.iter().find(|(key, _)| !Process::KEYS.contains(&key.get_ref().as_ref()))
     {
@@ -175,7 +178,7 @@ fn parse(text: &str) -> Result<Configuration, Problem> {
         return Err(Problem::at(key.span(), "`group` goes with a `user`"));
     }
     configuration.process = options_of(Spanned::new(span, top))?;
-    if configuration.services.is_empty() {
+    if configuration.services.is_empty() && bridges.is_none() {
         return Err(Problem { at: None, problem: "it lists no [[service]]".to_owned() });
     }
     let mut taken: Vec<_> = configuration.services.iter().map(|named| named.name.clone()).collect();
@@ -190,7 +193,57 @@ fn parse(text: &str) -> Result<Configuration, Problem> {
             taken.push(named.name.clone());
         }
     }
+    if let Some(list) = bridges {
+        let span = list.span();
+        let DeValue::Array(list) = list.into_inner() else {
+            return Err(Problem::at(span, "write each bridge under [[bridge]]"));
+        };
+        let values = values.get("bridge").and_then(|list| list.as_array());
+        for (index, entry) in list.into_iter().enumerate() {
+            let values = values.and_then(|list| list.get(index)?.as_table());
+            let named = bridge(entry, &configuration, |table| settings(text, table, values))?;
+            configuration.bridges.push(named);
+        }
+    }
     Ok(configuration)
+}
+
+fn bridge(
+    entry: Spanned<DeValue<'_>>,
+    configuration: &Configuration,
+    settings: impl FnOnce(&DeTable<'_>) -> Settings,
+) -> Result<NamedBridge, Problem> {
+    let span = entry.span();
+    let DeValue::Table(mut table) = entry.into_inner() else {
+        return Err(Problem::at(span, "a bridge is a table of options"));
+    };
+    let settings = settings(&table);
+    let services = configuration.services.iter().map(|named| &*named.name);
+    let others = configuration.bridges.iter().map(|named| &*named.name);
+    let taken: Vec<_> = services.chain(others).collect();
+    let mut name = name(table.remove("name"), &taken)?;
+    if name.is_empty() {
+        let mut names = (1..).map(|number| match number {
+            1 => "bridge".to_owned(),
+            number => format!("bridge-{number}"),
+        });
+        name = names.find(|name| !taken.contains(&&**name)).unwrap_or_default();
+    }
+    let spans = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span()));
+    let spans: BTreeMap<_, _> = spans.collect();
+    let bridge: Bridge = options_of(Spanned::new(span.clone(), table))?;
+    bridge.check(&configuration.services).map_err(|error| {
+        let at = match &error {
+            BridgeError::Key(key, _) => spans.get(*key).cloned(),
+            _ => None,
+        };
+        Problem::at(at.unwrap_or(span.clone()), error.to_string())
+    })?;
+    if let Some(other) = configuration.bridges.iter().find(|other| other.bridge.is_like(&bridge)) {
+        let problem = format!("`{}` joins the same: each message would cross twice", other.name);
+        return Err(Problem::at(span, problem));
+    }
+    Ok(NamedBridge { name, bridge, settings })
 }
 
 fn settings(text: &str, table: &DeTable<'_>, values: Option<&toml::Table>) -> Settings {
@@ -203,11 +256,11 @@ fn settings(text: &str, table: &DeTable<'_>, values: Option<&toml::Table>) -> Se
 }
 
 /// One that has no name of its own gets its kind's, once all are read.
-fn name(value: Option<Spanned<DeValue<'_>>>, others: &[Named]) -> Result<String, Problem> {
+fn name(value: Option<Spanned<DeValue<'_>>>, others: &[&str]) -> Result<String, Problem> {
     let Some(value) = value else { return Ok(String::new()) };
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     match value.get_ref().as_str() {
-        Some(name) if others.iter().any(|other| other.name == name) => {
+        Some(name) if others.contains(&name) => {
             Err(Problem::at(value.span(), format!("another service has the name `{name}`")))
         }
         Some(name) if !name.is_empty() && name.bytes().all(known) => Ok(name.to_owned()),
@@ -226,7 +279,8 @@ fn service(
         return Err(Problem::at(span, "a service is a table of options"));
     };
     let settings = settings(&table);
-    let name = name(table.remove("name"), others)?;
+    let taken: Vec<_> = others.iter().map(|named| &*named.name).collect();
+    let name = name(table.remove("name"), &taken)?;
     let Some(kind) = table.remove("kind") else {
         return Err(Problem::at(span, "`kind` is missing: amqp, redis, http, line or echo"));
     };
@@ -340,6 +394,23 @@ mod tests {
         assert!(told[1].contains("max_connections: None"), "{}", told[1]);
     }
 
+    const BOTH: &str = "[[service]]\nkind = 'redis'\n[[service]]\nkind = 'amqp'\n";
+    const JOINS: &str = "amqp = 'amqp'\nchannels = 'news.*'\nexchange = 'news'\n";
+
+    #[test]
+    fn bridges_have_names_and_join_services_or_servers_elsewhere() {
+        let text = format!(
+            "{BOTH}[[bridge]]\n{JOINS}redis = 'redis'\n[[bridge]]\nredis = 'rediss://cache:1'\n\
+             amqp = 'amqp://a:b@rabbit/vhost'\nchannels = '*'\nexchange = 'x'\nname = 'away'\n\
+             direction = 'to-amqp'\nbuffer = '1MiB'\n"
+        );
+        let bridges = parse(&text).expect("a good file").bridges;
+        let names: Vec<_> = bridges.iter().map(|named| &*named.name).collect();
+        assert_eq!(names, ["bridge", "away"]);
+        assert_eq!(bridges[0].bridge.services().collect::<Vec<_>>(), ["redis", "amqp"]);
+        assert_eq!(bridges[1].bridge.services().count(), 0);
+    }
+
     #[test]
     fn what_is_wrong_is_told_with_its_line() {
         for (text, line, problem) in [
@@ -381,6 +452,35 @@ mod tests {
             ("policy = 1\n[[service]]\nkind = 'echo'\n", 1, "under [policy]"),
             ("[[service]]\nkind = 'redis'\nmax-clients = 0\n", 3, "nonzero"),
             ("[[service]\n", 1, ""),
+            ("bridge = 1\n[[service]]\nkind = 'echo'\n", 1, "under [[bridge]]"),
+            (&format!("{BOTH}[[bridge]]\nredis = 'redis'\n"), 5, "missing field `amqp`"),
+            (&format!("{BOTH}[[bridge]]\n{JOINS}redis = 'amqp'\n"), 9, "is of kind amqp"),
+            (&format!("{BOTH}[[bridge]]\n{JOINS}redis = 'cache'\n"), 9, "no service `cache`"),
+            (&format!("{BOTH}[[bridge]]\n{JOINS}redis = 'redis://x@y'\n"), 9, "`redis-user`"),
+            (&format!("{BOTH}[[bridge]]\n{JOINS}redis = 'redis'\nloud = 1\n"), 10, "unknown field"),
+            (
+                &format!(
+                    "{BOTH}[[bridge]]\n{JOINS}redis = 'redis'\n[[bridge]]\n{JOINS}redis = 'redis'\n"
+                ),
+                10,
+                "`bridge` joins the same",
+            ),
+            (
+                &format!("{BOTH}[[bridge]]\n{JOINS}redis = 'redis'\nname = 'amqp'\n"),
+                10,
+                "another service has the name `amqp`",
+            ),
+            (
+                &format!("{BOTH}[[bridge]]\n{JOINS}redis = 'redis'\ndirection = 'up'\n"),
+                10,
+                "unknown variant `up`",
+            ),
+            (
+                "[[service]]\nkind = 'redis'\nlisten = ['tls://[::]:1?cert=a&key=b']\n[[bridge]]\n\
+                 redis = 'redis'\namqp = 'amqp://h'\nchannels = '*'\nexchange = 'x'\n",
+                5,
+                "no address that a bridge can connect to",
+            ),
         ] {
             let found = parse(text).expect_err(text);
             let at = found.at.map(|at| 1 + text[..at].matches('\n').count());

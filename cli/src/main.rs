@@ -9,8 +9,10 @@
 mod ahead;
 mod amqp;
 mod arguments;
+mod bridge;
 mod config;
 mod data;
+mod joined;
 mod memory;
 mod policies;
 mod privileges;

@@ -106,21 +106,22 @@ impl Redis {
             config = config.max_clients(count.get());
         }
         if let Some(size) = self.max_message_size {
-            config = config.max_argument(bytes(size));
+            config = config.max_argument(size.bytes());
         }
         if let Some(size) = self.subscriber_limit {
-            config = config.hard_limit(bytes(size));
+            config = config.hard_limit(size.bytes());
         }
         if self.subscriber_soft_limit.is_some() || self.subscriber_soft_time.is_some() {
             // As in `Config`.
-            let size = self.subscriber_soft_limit.map_or(8 << 20, bytes);
+            let size = self.subscriber_soft_limit.map_or(8 << 20, Size::bytes);
             let seconds = self.subscriber_soft_time.unwrap_or(60);
             config = config.soft_limit(size, Duration::from_secs(seconds.into()));
         }
         Ok(config)
     }
 
-    fn read_password(&self) -> Result<Option<String>, RedisError> {
+    /// The password, read from its file if it has one.
+    pub(crate) fn read_password(&self) -> Result<Option<String>, RedisError> {
         let Some(path) = &self.password_file else { return Ok(self.password.clone()) };
         if self.password.is_some() {
             return Err(RedisError::BothPasswords);
@@ -132,9 +133,4 @@ impl Redis {
             Some(password) => Ok(Some(password.to_owned())),
         }
     }
-}
-
-/// On 64 bits it fits.
-fn bytes(Size(size): Size) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
 }

@@ -142,7 +142,7 @@ impl Reload {
         if good {
             info!("reloaded");
         }
-        if self.progress.end(|| serve::status(self.running.borrow().addresses(), good)) {
+        if self.progress.end(|| self.running.borrow().status(good)) {
             self.begin(reactor);
         }
     }

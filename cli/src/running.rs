@@ -13,10 +13,11 @@ use ropewalk::{Address, Policy, Reactor, TrafficLog};
 use crate::ahead::Ahead;
 use crate::amqp::Amqp;
 use crate::config::{Configuration, Named, Settings, differences};
+use crate::joined::Joined;
 use crate::policies::{Policies, is_limit};
 use crate::privileges::{self, Identity};
 use crate::process::Process;
-use crate::serve::Problem;
+use crate::serve::{self, Problem};
 use crate::service::{Service, Shared};
 use crate::sockets::{Changed, Listener, Sockets};
 
@@ -32,6 +33,7 @@ pub(crate) struct Running {
     queues: Vec<Queue>,
     channels: Vec<Channels>,
     policies: Vec<ServicePolicy>,
+    bridges: Joined,
 }
 
 /// What the connections of a service keep to. It stays the same one for as long as its limits do: it
@@ -78,7 +80,8 @@ impl Running {
     ) -> Self {
         let sockets = Sockets::default();
         let (queues, channels, policies) = (Vec::new(), Vec::new(), Vec::new());
-        Self { configuration, file, identity, sockets, queues, channels, policies }
+        let bridges = Joined::default();
+        Self { configuration, file, identity, sockets, queues, channels, policies, bridges }
     }
 
     /// The configuration file.
@@ -86,9 +89,15 @@ impl Running {
         self.file.as_ref()
     }
 
-    /// On how many addresses it listens.
-    pub(crate) fn addresses(&self) -> usize {
-        self.sockets.len()
+    /// How it goes, for the service manager.
+    pub(crate) fn status(&self, good: bool) -> String {
+        serve::status(self.sockets.len(), self.bridges.len(), good)
+    }
+
+    /// The name of each bridge, and what it joins.
+    pub(crate) fn joins(&self) -> impl Iterator<Item = (&str, String)> {
+        let bridges = self.configuration.bridges.iter();
+        bridges.map(|named| (&*named.name, named.bridge.describe()))
     }
 
     /// The TLS servers of all `tls://` addresses.
@@ -110,8 +119,9 @@ impl Running {
         }
     }
 
-    /// Listens at all addresses, calls `bound`, then opens the message queues. That comes last: it is
-    /// done as the user that `bound` may have made of root. Connections wait until the loop turns.
+    /// Listens at all addresses, calls `bound`, then opens the message queues, and has bridges begin. That
+    /// comes last: it is done as the user that `bound` may have made of root. Connections wait until the
+    /// loop turns.
     pub(crate) fn start(
         &mut self,
         reactor: &mut Reactor,
@@ -164,6 +174,7 @@ impl Running {
         let mut later = Vec::new();
         let policies = self.policies_of(new, &mut later)?;
         let channels = self.channels_of(new, &mut ahead)?;
+        let prepared = ahead.bridges.take().map_or_else(|| Joined::prepare(new), Ok)?;
         let mut change = self.sockets.change(reactor, std::mem::take(&mut ahead.tls));
         let mut wanted: Vec<Queue> = Vec::new();
         let mut unopened = Vec::new();
@@ -213,6 +224,7 @@ impl Running {
         self.queues.append(&mut left);
         self.channels = channels;
         self.policies = policies;
+        self.bridges.apply(reactor, new, &self.sockets, prepared)?;
         Ok((changed, later))
     }
 

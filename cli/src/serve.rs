@@ -10,6 +10,7 @@ use ropewalk::{Error, Notifier, Reactor};
 use crate::ahead::Ahead;
 use crate::amqp::AmqpError;
 use crate::arguments::{Arguments, Command, Serve};
+use crate::bridge::BridgeError;
 use crate::config::{self, ConfigError, Configuration};
 use crate::privileges::Identity;
 use crate::redis::RedisError;
@@ -25,6 +26,7 @@ pub(crate) enum Problem {
     Config(ConfigError),
     Amqp { name: String, error: AmqpError },
     Redis { name: String, error: RedisError },
+    Bridge { name: String, error: BridgeError },
     Tool(AmqpError),
     Listen { name: String, error: Box<Error> },
     Process(String),
@@ -56,6 +58,7 @@ impl fmt::Display for Problem {
             Self::Config(error) => write!(f, "{error}"),
             Self::Amqp { name, error } => write!(f, "{name}: {error}"),
             Self::Redis { name, error } => write!(f, "{name}: {error}"),
+            Self::Bridge { name, error } => write!(f, "{name}: {error}"),
             Self::Tool(error) => write!(f, "amqp: {error}"),
             Self::Listen { name, error } => write!(f, "{name}: {error}"),
             Self::Process(problem) => f.write_str(problem),
@@ -140,7 +143,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Problem> {
     }
     if let Some(manager) = &manager {
         manager.attach(&mut reactor);
-        manager.status(&status(running.borrow().addresses(), true));
+        manager.status(&running.borrow().status(true));
         manager.ready();
     }
     let ran = reactor.run().map_err(Problem::Reactor);
@@ -169,15 +172,22 @@ fn check(configuration: &Configuration) -> Result<String, Problem> {
     let services = configuration.services.iter();
     let addresses = services.map(|named| named.service.endpoints().len()).sum();
     let services = configuration.services.len();
-    Ok(format!("fine, {} on {}", count(services, "service"), count(addresses, "address")))
+    let bridges = with_bridges(configuration.bridges.len());
+    let addresses = count(addresses, "address");
+    Ok(format!("fine, {} on {addresses}{bridges}", count(services, "service")))
+}
+
+/// How many there are, if there are any.
+fn with_bridges(number: usize) -> String {
+    if number == 0 { String::new() } else { format!(", {}", count(number, "bridge")) }
 }
 
 /// How it goes, for the service manager.
-pub(crate) fn status(addresses: usize, good: bool) -> String {
-    let addresses = count(addresses, "address");
+pub(crate) fn status(addresses: usize, bridges: usize, good: bool) -> String {
+    let (addresses, bridges) = (count(addresses, "address"), with_bridges(bridges));
     match good {
-        true => format!("Listening on {addresses}"),
-        false => format!("Listening on {addresses}; the last reload failed, see the log"),
+        true => format!("Listening on {addresses}{bridges}"),
+        false => format!("Listening on {addresses}{bridges}; the last reload failed, see the log"),
     }
 }
 
@@ -205,6 +215,9 @@ fn table(running: &Running, opened: &[Listener]) -> String {
     rows.extend(opened.iter().map(|listener| {
         let (_, hint) = running.describe(listener);
         (listener.service.clone(), listener.address.to_string(), hint)
+    }));
+    rows.extend(running.joins().map(|(name, what)| {
+        (name.to_owned(), what, "what is published on one side is heard on the other".to_owned())
     }));
     let first = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     let second = rows.iter().map(|row| row.1.len()).max().unwrap_or(0);

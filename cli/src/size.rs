@@ -47,6 +47,11 @@ impl SizeError {
 }
 
 impl Size {
+    /// As a number for memory; on 64 bits it fits.
+    pub(crate) fn bytes(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+
     /// Reads a size.
     pub(crate) fn read(given: &str) -> Result<Self, SizeError> {
         let given = given.trim();

@@ -11,6 +11,8 @@ use ropewalk::{
     Reactor, RepeatingCall, Target, TlsFiles,
 };
 
+use crate::bridge::reached_at;
+
 /// How often the files of `tls://` addresses are looked at: whoever renews a certificate does so
 /// weeks before its end.
 pub(crate) const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
@@ -63,6 +65,12 @@ impl Sockets {
     /// The TLS servers of `tls://` addresses.
     pub(crate) fn tls(&self) -> Vec<TlsServer> {
         self.all.iter().filter_map(|socket| Some(socket.tls.as_ref()?.0.clone())).collect()
+    }
+
+    /// Where a client of this machine reaches a service.
+    pub(crate) fn reached_at(&self, service: &str) -> Option<Address> {
+        let mut own = self.all.iter().filter(|socket| socket.service == service);
+        own.find_map(|socket| reached_at(&socket.endpoint, &socket.address))
     }
 
     /// Begins a change. `tls` are servers for `tls://` addresses whose files have been read already.

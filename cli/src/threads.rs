@@ -73,7 +73,7 @@ fn announce_when_all_are_set_up(
             return reactor.fail(Problem::Output(error).to_string());
         }
         if let Some(manager) = manager {
-            manager.status(&serve::status(addresses, true));
+            manager.status(&serve::status(addresses, 0, true));
             manager.ready();
         }
     });
@@ -108,7 +108,7 @@ fn read_again(
         if good {
             info!("reloaded");
         }
-        if progress.end(|| serve::status(addresses, good)) {
+        if progress.end(|| serve::status(addresses, 0, good)) {
             read_again(reactor, certificates, addresses, progress);
         }
     });

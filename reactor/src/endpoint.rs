@@ -139,6 +139,11 @@ impl Endpoint {
         self.datagrams
     }
 
+    /// Whether it says that each connection begins with a PROXY protocol header: `?proxy=true`.
+    pub fn is_proxied(&self) -> bool {
+        self.listening.proxy == Some(true)
+    }
+
     /// Whether a socket that listens at the other address could be one of this one as it is: the same
     /// place, and the same `backlog`, `reuse-port` and `mode`. What its connections begin with (TLS, a
     /// PROXY header) may differ: [`change_listener`](crate::Reactor::change_listener) changes that.
