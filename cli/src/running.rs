@@ -216,7 +216,8 @@ impl Running {
         }
         let changed = change.commit();
         for Channels { server, config, .. } in &channels {
-            server.set_config(config.clone());
+            server.set_config(reactor, config.clone());
+            server.begin(reactor);
         }
         let mut left = std::mem::take(&mut self.queues);
         left.retain(|queue| !wanted.iter().any(|wanted| wanted.place == queue.place));
