@@ -7,8 +7,8 @@
 
 use ropewalk::http::websocket::{Message, WebSocket, WebSocketUpgrade};
 use ropewalk::http::{
-    Compression, Event, Events, Exchange, Form, Forms, HandlerExt, Reply, Request, Response, Routes,
-    Site, Status,
+    Compression, Event, Events, Exchange, Form, Forms, HandlerExt, Reply, Request, Response,
+    Routes, Site, Status,
 };
 use ropewalk::{Reactor, Result};
 

@@ -4,6 +4,8 @@
 //! Sources come from the package registries, once, to below `target/`. What is left out or known
 //! to fail stands in `tests/python/suites/exceptions.txt`, with reasons.
 
+#[path = "support/pytest.rs"]
+mod pytest;
 #[path = "support/suites.rs"]
 mod suites;
 mod support;
@@ -12,7 +14,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use suites::{SUITE_LIMIT, log, pytest, run, run_pytest, spawn};
+use pytest::{pytest, run_pytest};
+use suites::{SUITE_LIMIT, log, run, spawn};
 use support::{Server, python, python_source, root, target, wait_within};
 
 fn broker() -> Server {

@@ -65,6 +65,10 @@ fn services_that_share_nothing_run_on_several_threads_and_the_message_queue_says
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("a message queue runs on one thread"), "{said}");
+    let output = ropewalk(&["redis", "--threads", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("a publish/subscribe server runs on one thread"), "{said}");
     let taken = TcpListener::bind("127.0.0.1:0").and_then(|taken| Ok((taken.local_addr()?, taken)));
     let (address, _taken) = taken.expect("a port");
     let output = ropewalk(&["echo", "--threads", "2", "--listen", &address.to_string()]);

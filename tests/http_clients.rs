@@ -159,7 +159,7 @@ fn curl_uploads_files() {
     assert_eq!(mode & 0o777, 0o600);
 
     // Above the limit, from the length of what is sent on.
-    fs::write(&home.join("large"), vec![b'a'; 6_000_001]).expect("a new directory");
+    fs::write(home.join("large"), vec![b'a'; 6_000_001]).expect("a new directory");
     let file = format!("file=@{}", home.join("large").display());
     let answer = curl(&server, &["-F", &file, "-o", "/dev/null", "-w", "%{http_code}"], "/form");
     assert_eq!(answer, "413");

@@ -4,11 +4,13 @@
 //! The source comes from the package registry, once, to below `target/`. What fails against a
 //! redis-server 7.0 as well stands in `tests/python/suites/exceptions.txt`, with reasons.
 
+#[path = "support/pytest.rs"]
+mod pytest;
 #[path = "support/suites.rs"]
 mod suites;
 mod support;
 
-use suites::{pytest, run_pytest};
+use pytest::{pytest, run_pytest};
 use support::{Server, python_source};
 
 #[test]

@@ -2,7 +2,7 @@
 //! not to wait for a disk.
 //!
 //! The one rule: a file that nobody comes to ask for (that of a message queue which runs already) may
-//! be missing. So what cannot be read is kept as its error, but for certificates.
+//! be missing. So what cannot be read is kept as its error, but for certificates and what bridges say.
 
 use ropewalk::TlsFiles;
 use ropewalk::redis::server::Config;

@@ -12,7 +12,7 @@ use ropewalk::redis::server::Config;
 use serde::Deserialize;
 
 use crate::policies::Policies;
-use crate::service::Listen;
+use crate::service::{Listen, ONE_THREAD_OF_CHANNELS};
 use crate::size::Size;
 
 /// Options of the publish/subscribe server.
@@ -34,10 +34,10 @@ pub(crate) struct Redis {
     /// The largest message that is taken: bytes, or a size as 1MiB [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     max_message_size: Option<Size>,
-    /// What may wait for one subscriber; with more it is closed at once [default: 32MiB]
+    /// What may wait for one subscriber; with more it is closed at once; 0 is no limit [default: 32MiB]
     #[arg(long, value_name = "SIZE")]
     subscriber_limit: Option<Size>,
-    /// What may wait for one subscriber for --subscriber-soft-time [default: 8MiB]
+    /// What may wait for one subscriber for --subscriber-soft-time; 0 is no limit [default: 8MiB]
     #[arg(long, value_name = "SIZE")]
     subscriber_soft_limit: Option<Size>,
     /// How long more than that may wait until the subscriber is closed [default: 60]
@@ -46,6 +46,15 @@ pub(crate) struct Redis {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) policies: Policies,
+    /// There is one.
+    #[arg(long, hide = true, value_parser = one_thread)]
+    #[serde(skip)]
+    threads: Option<()>,
+}
+
+/// Whoever knows the option from the other services is told why it is none here.
+fn one_thread(given: &str) -> Result<(), &'static str> {
+    if given == "1" { Ok(()) } else { Err(ONE_THREAD_OF_CHANNELS) }
 }
 
 impl fmt::Debug for Redis {
@@ -112,10 +121,9 @@ impl Redis {
             config = config.hard_limit(size.bytes());
         }
         if self.subscriber_soft_limit.is_some() || self.subscriber_soft_time.is_some() {
-            // As in `Config`.
-            let size = self.subscriber_soft_limit.map_or(8 << 20, Size::bytes);
-            let seconds = self.subscriber_soft_time.unwrap_or(60);
-            config = config.soft_limit(size, Duration::from_secs(seconds.into()));
+            let size = self.subscriber_soft_limit.map_or(Config::SOFT_LIMIT, Size::bytes);
+            let time = self.subscriber_soft_time.map(|seconds| Duration::from_secs(seconds.into()));
+            config = config.soft_limit(size, time.unwrap_or(Config::SOFT_TIME));
         }
         Ok(config)
     }

@@ -91,19 +91,9 @@ impl Running {
         self.file.as_ref()
     }
 
-    /// On how many addresses it listens.
-    pub(crate) fn addresses(&self) -> usize {
-        self.sockets.len()
-    }
-
-    /// How many bridges there are.
-    pub(crate) fn bridges(&self) -> usize {
-        self.bridges.len()
-    }
-
-    /// How it goes, for the service manager; `good`: whether the last reload was.
+    /// How it goes, for the service manager.
     pub(crate) fn status(&self, good: bool) -> String {
-        serve::status(self.addresses(), self.bridges(), good)
+        serve::status(self.sockets.len(), self.bridges.len(), good)
     }
 
     /// The name of each bridge, and what it joins.
@@ -245,7 +235,8 @@ impl Running {
         }
         let changed = change.commit();
         for Channels { server, config, .. } in &channels {
-            server.set_config(config.clone());
+            server.set_config(reactor, config.clone());
+            server.begin(reactor);
         }
         let mut left = std::mem::take(&mut self.queues);
         left.retain(|queue| !wanted.iter().any(|wanted| wanted.place == queue.place));

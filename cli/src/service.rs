@@ -324,7 +324,7 @@ pub(crate) const ONE_THREAD: &str = "a message queue runs on one thread: the ord
     the order of that thread; for more, start several brokers, each with its own address and data";
 
 /// The same, for publish/subscribe.
-const ONE_THREAD_OF_CHANNELS: &str = "a publish/subscribe server runs on one thread: who publishes on \
+pub(crate) const ONE_THREAD_OF_CHANNELS: &str = "a publish/subscribe server runs on one thread: who publishes on \
     another would not reach its subscribers";
 
 /// Twisted's `LineReceiver` has the same.

@@ -21,6 +21,7 @@
 
 pub mod client;
 pub mod codec;
+mod kind;
 pub mod server;
 
 /// The log target of everything in this crate.

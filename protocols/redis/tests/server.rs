@@ -374,3 +374,53 @@ fn a_client_that_asks_and_does_not_read_is_held_up_and_gets_all_in_the_end() {
     assert!(tail.ends_with(b"+PONG\r\n"), "after {length} bytes");
     assert!(length > 3000 * 4000);
 }
+
+#[test]
+fn what_one_command_may_ask_about_and_a_name_have_limits() {
+    let mut world = World::calm(Config::default());
+    let mut peer = world.client();
+    let asked =
+        |count: usize, what: &str, of: &str| format!("{what}{}", format!(" {of}").repeat(count));
+    for (what, of) in [("COMMAND INFO", "ping"), ("COMMAND DOCS", "ping"), ("CLIENT LIST ID", "1")]
+    {
+        let told = world.say(&mut peer, &asked(1001, what, of));
+        assert_eq!(told, "-ERR one command may ask about 1000\r\n", "{what}");
+        assert!(!world.say(&mut peer, &asked(1000, what, of)).starts_with('-'), "{what}");
+    }
+    let (most, more) = ("x".repeat(1024), "x".repeat(1025));
+    for what in
+        ["CLIENT SETNAME", "CLIENT SETINFO lib-name", "CLIENT SETINFO lib-ver", "HELLO 2 SETNAME"]
+    {
+        let told = world.say(&mut peer, &format!("{what} {more}"));
+        assert_eq!(told, "-ERR a name may have 1024 bytes\r\n", "{what}");
+        assert!(!world.say(&mut peer, &format!("{what} {most}")).starts_with('-'), "{what}");
+    }
+}
+
+#[test]
+fn a_server_is_up_since_it_began() {
+    let mut world = World::calm(Config::default());
+    world.server.begin(world.simulation.reactor());
+    world.simulation.run_for(Duration::from_secs(1000));
+    let mut peer = world.client();
+    let told = world.say(&mut peer, "INFO server");
+    assert!(told.contains("uptime_in_seconds:1000\r\n"), "{told}");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "it is real time that must not pass")]
+fn a_client_with_very_many_patterns_leaves_in_no_time() {
+    let mut world = World::calm(Config::default());
+    let mut peer = world.client();
+    for chunk in 0..100 {
+        let names: String = (0..1000).map(|number| format!(" {chunk}.{number}*")).collect();
+        world.say(&mut peer, &format!("PSUBSCRIBE{names}"));
+    }
+    let mut other = world.client();
+    assert_eq!(world.say(&mut other, "PUBSUB NUMPAT"), ":100000\r\n");
+    let since = std::time::Instant::now();
+    peer.close();
+    assert_eq!(world.say(&mut other, "PUBSUB NUMPAT"), ":0\r\n");
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

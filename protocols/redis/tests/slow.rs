@@ -127,3 +127,31 @@ fn a_slow_subscriber_to_several_patterns_is_closed_once() {
     assert_eq!(told, ":0\r\n:0\r\n");
     assert_eq!(world.server.clients(), 1);
 }
+
+#[test]
+fn without_limits_nobody_is_closed() {
+    let config = Config::default().hard_limit(0).soft_limit(0, Duration::from_secs(1));
+    let (mut world, mut peers) = world(config);
+    for _ in 0..50 {
+        publish(&mut world, &mut peers);
+    }
+    world.simulation.run_for(Duration::from_secs(100));
+    assert_eq!(publish(&mut world, &mut peers).0, ":2\r\n");
+    let told = world.say(&mut peers[2], "CONFIG GET client-output-buffer-limit");
+    assert!(told.contains("pubsub 0 0 1\r\n"), "{told}");
+}
+
+#[test]
+fn limits_that_change_hold_for_those_who_are_connected() {
+    let (mut world, mut peers) = world(Config::default());
+    for _ in 0..20 {
+        assert_eq!(publish(&mut world, &mut peers).0, ":2\r\n");
+    }
+    // Below the mark at which those who are slow were looked at.
+    let config = Config::default().hard_limit(10_000).max_argument(2 * MESSAGE);
+    world.server.set_config(world.simulation.reactor(), config);
+    publish(&mut world, &mut peers);
+    assert_eq!(publish(&mut world, &mut peers).0, ":1\r\n");
+    let told = world.send(&mut peers[2], b"*2\r\n$7\r\nPUBLISH\r\n$2001\r\n");
+    assert_eq!(told, "-ERR Protocol error: invalid bulk length\r\n");
+}

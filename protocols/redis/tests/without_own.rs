@@ -26,6 +26,11 @@ fn listen(client: &Client) -> Heard {
     heard
 }
 
+/// One that asks for nothing but what it is told to.
+fn quiet() -> ClientOptions {
+    ClientOptions::default().ping_interval(Duration::ZERO)
+}
+
 /// Clients of one server, each on a reactor of its own.
 fn clients(simulation: &mut Simulation, options: Vec<ClientOptions>) -> Vec<Client> {
     simulation.reactor().listen(ADDRESS, Server::new(Config::default())).expect("it is free");
@@ -41,7 +46,7 @@ fn it_hears_all_that_others_say_in_their_order_and_nothing_of_its_own() {
     for seed in 0..200 {
         let mut simulation = Simulation::new(seed);
         simulation.resets(0);
-        let options = vec![ClientOptions::default().without_own(), ClientOptions::default()];
+        let options = vec![quiet().without_own(), quiet()];
         let clients = clients(&mut simulation, options);
         let [own, other] = &clients[..] else { panic!("there are two") };
         let (heard, all) = (listen(own), listen(other));
@@ -71,8 +76,8 @@ fn connections_that_are_lost_bring_nothing_of_its_own() {
     let mut lost = 0;
     for seed in 0..200 {
         let mut simulation = Simulation::new(seed);
-        let quick = ClientOptions::default().delays(Duration::ZERO, Duration::from_millis(5));
-        let options = vec![quick.without_own(), ClientOptions::default()];
+        let quick = quiet().delays(Duration::ZERO, Duration::from_millis(5));
+        let options = vec![quick.without_own(), quiet()];
         let clients = clients(&mut simulation, options);
         let [own, other] = &clients[..] else { panic!("there are two") };
         let heard = listen(own);
@@ -147,7 +152,7 @@ fn told(answers: &[&'static str]) -> Vec<String> {
     let listening = simulation.reactor().listen(ADDRESS, move |_| Scripted(given.clone()));
     listening.expect("it is free");
     let client = simulation.add_reactor();
-    let options = ClientOptions::default().name("me").without_own();
+    let options = quiet().name("me").without_own();
     let client = Client::with_options(simulation.reactor_at(client), ADDRESS, options);
     let client = client.expect("a good address");
     let heard = listen(&client);

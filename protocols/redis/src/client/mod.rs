@@ -50,14 +50,7 @@ pub use self::subscription::Subscription;
 use self::core::{Command, Core};
 use self::own::Publication;
 use crate::codec::{Value, encode_command};
-
-/// What is subscribed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Channel,
-    Pattern,
-    Shard,
-}
+pub(crate) use crate::kind::Kind;
 
 /// A client of a Redis server; clones are the same client, which is closed with the last of them and of
 /// its [subscriptions](Subscription).

@@ -13,6 +13,16 @@ use crate::codec::{Request, Version, parse_integer};
 pub(crate) const BAD_NAME: &str =
     "ERR Client names cannot contain spaces, newlines or special characters.";
 
+/// What a client may call itself or its library, in bytes: the list of clients has it of each, and
+/// Redis has no limit but that of an argument.
+pub(crate) const MAX_NAME: usize = 1024;
+/// The names or numbers that one command may ask about: each has its part of the reply, which is
+/// much longer than the name. Redis has no limit.
+pub(crate) const MAX_ASKED: usize = 1000;
+
+pub(crate) const LONG_NAME: &str = "ERR a name may have 1024 bytes";
+pub(crate) const MUCH_ASKED: &str = "ERR one command may ask about 1000";
+
 /// Whether a text fits into the list of clients: printable, and no space.
 pub(crate) fn is_plain(text: &[u8]) -> bool {
     text.iter().all(|byte| (b'!'..=b'~').contains(byte))
@@ -78,6 +88,9 @@ impl Call<'_, '_> {
         if !is_plain(&request[2]) {
             return self.refuse(BAD_NAME);
         }
+        if request[2].len() > MAX_NAME {
+            return self.refuse(LONG_NAME);
+        }
         if let Some(client) = self.own() {
             client.name = request[2].to_vec();
         }
@@ -94,6 +107,9 @@ impl Call<'_, '_> {
         if !is_plain(value) {
             let text = [attribute, b" cannot contain spaces, newlines or special characters."];
             return self.refuse([b"ERR ", &text.concat()[..]].concat());
+        }
+        if value.len() > MAX_NAME {
+            return self.refuse(LONG_NAME);
         }
         if let Some(client) = self.own() {
             let field = if is_name { &mut client.library } else { &mut client.library_version };
@@ -148,6 +164,9 @@ impl Call<'_, '_> {
                 ids.extend(self.hub.clients.keys());
             }
             Some(word) if word.eq_ignore_ascii_case(b"id") && request.len() > 3 => {
+                if request.len() - 3 > MAX_ASKED {
+                    return self.refuse(MUCH_ASKED);
+                }
                 for id in request.from(3) {
                     let id = parse_integer(id).filter(|&id| id > 0);
                     let Some(id) = id else { return self.refuse("ERR Invalid client ID") };

@@ -7,9 +7,6 @@ use crate::codec::RequestLimits;
 
 /// Redis's `client-output-buffer-limit pubsub`: 32 MB at once.
 const HARD_LIMIT: usize = 32 << 20;
-/// The same: or 8 MB for as long as the next one says.
-const SOFT_LIMIT: usize = 8 << 20;
-const SOFT_TIME: Duration = Duration::from_secs(60);
 /// Redis's `maxclients`.
 const MAX_CLIENTS: usize = 10_000;
 /// Redis has no limit: a client could subscribe until the memory is gone. A million short names
@@ -34,8 +31,8 @@ impl Default for Config {
             password: None,
             requests: RequestLimits::default(),
             hard_limit: HARD_LIMIT,
-            soft_limit: SOFT_LIMIT,
-            soft_time: SOFT_TIME,
+            soft_limit: Self::SOFT_LIMIT,
+            soft_time: Self::SOFT_TIME,
             max_clients: MAX_CLIENTS,
             subscriptions: SUBSCRIPTIONS,
         }
@@ -58,6 +55,11 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// The usual [`soft_limit`](Self::soft_limit): Redis's 8 MB.
+    pub const SOFT_LIMIT: usize = 8 << 20;
+    /// How long that much may wait, as in Redis.
+    pub const SOFT_TIME: Duration = Duration::from_secs(60);
+
     /// The password of the user `default`, who is the only one; clients say it with `AUTH` or
     /// `HELLO` before anything else (none). An empty one is none.
     #[must_use]
@@ -84,18 +86,21 @@ impl Config {
         self
     }
 
-    /// A subscriber that has more bytes waiting is closed at once (32 MiB).
+    /// A subscriber that has more bytes waiting is closed at once (32 MiB). As in Redis, 0 is no
+    /// limit.
     #[must_use]
     pub fn hard_limit(mut self, bytes: usize) -> Self {
-        self.hard_limit = bytes;
+        self.hard_limit = no_limit_if_zero(bytes);
         self
     }
 
     /// A subscriber that has had more than `bytes` waiting for as long as `time` is closed (8 MiB
-    /// for 60 s). As in Redis, this is looked at whenever something is sent to it.
+    /// for 60 s); 0 bytes is no limit. The time begins with a message that leaves it above, runs until
+    /// it has read so much that little waits, or is seen below at a later message, and when it is
+    /// over the subscriber is closed if it is still above, also if nothing is sent to it any more.
     #[must_use]
     pub fn soft_limit(mut self, bytes: usize, time: Duration) -> Self {
-        (self.soft_limit, self.soft_time) = (bytes, time);
+        (self.soft_limit, self.soft_time) = (no_limit_if_zero(bytes), time);
         self
     }
 
@@ -113,4 +118,8 @@ impl Config {
         self.subscriptions = bytes;
         self
     }
+}
+
+fn no_limit_if_zero(bytes: usize) -> usize {
+    if bytes == 0 { usize::MAX } else { bytes }
 }

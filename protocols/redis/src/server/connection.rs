@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use subtle::ConstantTimeEq;
 
-use super::clients::{BAD_NAME, is_plain};
+use super::clients::{BAD_NAME, LONG_NAME, MAX_NAME, is_plain};
 use super::dispatch::Call;
 use super::session::Replies;
 use crate::codec::{Request, Version, parse_integer};
@@ -87,6 +87,9 @@ impl Call<'_, '_> {
         if let Some(name) = name {
             if !is_plain(name) {
                 return self.refuse(BAD_NAME);
+            }
+            if name.len() > MAX_NAME {
+                return self.refuse(LONG_NAME);
             }
             if let Some(client) = self.hub.clients.get_mut(&self.state.client) {
                 client.name = name.to_vec();

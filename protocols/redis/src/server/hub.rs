@@ -12,20 +12,13 @@ use super::config::Config;
 use super::publish::Message;
 use super::registry::{Channels, Name, Names, Patterns, Subscriber};
 use crate::codec::Version;
+pub(crate) use crate::kind::Kind;
 
 /// A client's number, which no other one of this server ever has.
 pub(crate) type ClientId = u64;
 
 /// What a subscription takes besides its name, about: entries in two maps and in two lists.
 const SUBSCRIPTION_COSTS: usize = 200;
-
-/// Channels, patterns, or sharded channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Channel,
-    Pattern,
-    Shard,
-}
 
 /// A client as the others can see it.
 #[derive(Debug)]
@@ -103,7 +96,7 @@ pub(crate) struct Hub {
     pub(crate) patterns: Patterns,
     pub(crate) shards: Channels,
     pub(crate) totals: Totals,
-    /// When the first connection was made.
+    /// When it began: with its first connection, if nobody has said so before.
     pub(crate) began: Option<Instant>,
     /// Names this server in `INFO`; drawn when it is first asked for.
     pub(crate) run_id: Option<String>,

@@ -102,7 +102,9 @@ impl Call<'_, '_> {
     pub(crate) fn config_get(&mut self, request: &Request<'_>) {
         let config = &self.hub.config;
         let bind = self.transport.host().socket_addr().map(|address| address.ip().to_string());
-        let (hard, soft) = (config.hard_limit, config.soft_limit);
+        // As it is set: 0 is no limit.
+        let written = |limit| if limit == usize::MAX { 0 } else { limit };
+        let (hard, soft) = (written(config.hard_limit), written(config.soft_limit));
         let seconds = config.soft_time.as_secs();
         let settings: [(&str, String); 14] = [
             ("appendonly", "no".to_owned()),

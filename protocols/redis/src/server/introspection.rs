@@ -1,6 +1,7 @@
 //! `COMMAND`: what the commands are, for clients that want to know beforehand; and the `HELP` of
 //! those that have subcommands.
 
+use super::clients::{MAX_ASKED, MUCH_ASKED};
 use super::command::{Action, Spec, find};
 use super::connection::is_one_of;
 use super::dispatch::Call;
@@ -27,6 +28,9 @@ impl Call<'_, '_> {
         if request.len() == 2 {
             return self.command();
         }
+        if request.len() - 2 > MAX_ASKED {
+            return self.refuse(MUCH_ASKED);
+        }
         let mut reply = self.reply();
         reply.array(request.len() - 2);
         for name in request.from(2) {
@@ -38,6 +42,9 @@ impl Call<'_, '_> {
     }
 
     pub(crate) fn command_docs(&mut self, request: &Request<'_>) {
+        if request.len() - 2 > MAX_ASKED {
+            return self.refuse(MUCH_ASKED);
+        }
         let found: Vec<_> = match request.len() {
             2 => commands().collect(),
             _ => request.from(2).filter_map(find).collect(),

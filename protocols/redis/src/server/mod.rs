@@ -23,7 +23,7 @@ mod table;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ropewalk_reactor::{Address, Factory};
+use ropewalk_reactor::{Address, Factory, Reactor};
 
 pub use config::Config;
 pub use session::Session;
@@ -43,10 +43,22 @@ impl Server {
         Self { hub: Rc::new(RefCell::new(Hub::new(config))) }
     }
 
-    /// Changes what was set. It holds for who connects from now on, and the limits of what may wait
-    /// for a subscriber for all; nobody has to authenticate again.
-    pub fn set_config(&self, config: Config) {
-        self.hub.borrow_mut().config = config;
+    /// Notes that the server begins now: `INFO` tells since when it is up. Without this it counts from
+    /// its first client.
+    pub fn begin(&self, reactor: &Reactor) {
+        self.hub.borrow_mut().began.get_or_insert(reactor.now());
+    }
+
+    /// Changes what was set, on the reactor that serves it. All limits hold for those who are connected,
+    /// too, but for the number of clients, which closes nobody; nobody has to authenticate again.
+    pub fn set_config(&self, reactor: &mut Reactor, config: Config) {
+        let mut hub = self.hub.borrow_mut();
+        hub.config = config;
+        let connections: Vec<_> = hub.clients.values().map(|client| client.connection).collect();
+        drop(hub);
+        for connection in connections {
+            let _ = reactor.with_protocol::<Session, _>(connection, Session::keep_to_config);
+        }
     }
 
     /// Clients that are connected.

@@ -1,6 +1,6 @@
 //! Who has subscribed to what: channels by name, patterns in the order in which they came.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use ropewalk_reactor::ConnectionId;
@@ -71,8 +71,6 @@ impl Channels {
 /// A pattern that has subscribers.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    /// The later it came, the greater.
-    number: u64,
     pub(crate) name: Name,
     pub(crate) subscribers: Vec<Subscriber>,
 }
@@ -80,53 +78,52 @@ pub(crate) struct Pattern {
 /// Patterns that have subscribers, the eldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Patterns {
-    list: Vec<Pattern>,
+    /// By number: the later it came, the greater. A client with a million of them ends each in no
+    /// time.
+    list: BTreeMap<u64, Pattern>,
     numbers: HashMap<Name, u64>,
     last: u64,
 }
 
 impl Patterns {
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Pattern> {
-        self.list.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.list.values()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
 
-    fn place(&self, name: &[u8]) -> Option<usize> {
-        let number = self.numbers.get(name)?;
-        self.list.binary_search_by_key(number, |pattern| pattern.number).ok()
+    fn find(&mut self, name: &[u8]) -> Option<&mut Pattern> {
+        self.list.get_mut(self.numbers.get(name)?)
     }
 
     pub(crate) fn add(&mut self, name: &[u8], subscriber: Subscriber) -> Name {
-        if let Some(place) = self.place(name) {
-            let pattern = &mut self.list[place];
+        if let Some(pattern) = self.find(name) {
             pattern.subscribers.push(subscriber);
             return pattern.name.clone();
         }
         self.last += 1;
         let name = Name::from(name);
         self.numbers.insert(name.clone(), self.last);
-        let pattern =
-            Pattern { number: self.last, name: name.clone(), subscribers: vec![subscriber] };
-        self.list.push(pattern);
+        let pattern = Pattern { name: name.clone(), subscribers: vec![subscriber] };
+        self.list.insert(self.last, pattern);
         name
     }
 
     pub(crate) fn remove(&mut self, name: &[u8], client: ClientId) {
-        let Some(place) = self.place(name) else { return };
-        let subscribers = &mut self.list[place].subscribers;
-        take_out(subscribers, client);
-        if subscribers.is_empty() {
-            self.list.remove(place);
-            self.numbers.remove(name);
+        let Some(pattern) = self.find(name) else { return };
+        take_out(&mut pattern.subscribers, client);
+        if pattern.subscribers.is_empty()
+            && let Some(number) = self.numbers.remove(name)
+        {
+            self.list.remove(&number);
         }
     }
 
     pub(crate) fn set_version(&mut self, name: &[u8], client: ClientId, version: Version) {
-        if let Some(place) = self.place(name) {
-            change_version(&mut self.list[place].subscribers, client, version);
+        if let Some(pattern) = self.find(name) {
+            change_version(&mut pattern.subscribers, client, version);
         }
     }
 }

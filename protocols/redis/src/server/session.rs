@@ -84,6 +84,26 @@ impl Session {
         }
     }
 
+    /// Takes over the limits that the server has now.
+    pub(crate) fn keep_to_config(&mut self, transport: &mut Transport<'_>) {
+        let Some(state) = &self.state else { return };
+        let hub = self.hub.borrow();
+        let config = &hub.config;
+        // Slow subscribers are judged here, by what is waiting above the high-water mark.
+        // One mark, not two: a subscriber that has come down to it is told of at once.
+        let mark = config.hard_limit.min(config.soft_limit).min(HIGH_WATER_MARK);
+        let options = transport.options().high_water_mark(mark).low_water_mark(mark);
+        let options = options.stop_reading_mark(PAUSE_AT);
+        // The replies to one command above what may wait before it.
+        let most = config.hard_limit.max(2 * config.requests.request).saturating_add(2 * PAUSE_AT);
+        let options = options.output_limit(most.max(64 << 20));
+        transport.set_options(options.receive_limit(config.requests.request + READ_BEHIND));
+        self.decoder.set_limits(match state.is_authenticated {
+            true => config.requests,
+            false => RequestLimits::UNAUTHENTICATED,
+        });
+    }
+
     /// From here on the client is none of the server's.
     fn forget(&mut self) {
         if let Some(state) = &mut self.state {
@@ -102,19 +122,7 @@ impl Protocol for Session {
             transport.lose_connection();
             return Ok(());
         };
-        let config = &hub.config;
-        // Slow subscribers are judged here, by what is waiting above the high-water mark.
-        // One mark, not two: a subscriber that has come down to it is told of at once.
-        let mark = config.hard_limit.min(config.soft_limit).min(HIGH_WATER_MARK);
-        let options = transport.options().high_water_mark(mark).low_water_mark(mark);
-        let options = options.stop_reading_mark(PAUSE_AT);
-        // The replies to one command above what may wait before it.
-        let most = config.hard_limit.max(2 * config.requests.request) + 2 * PAUSE_AT;
-        let options = options.output_limit(most.max(64 << 20));
-        transport.set_options(options.receive_limit(config.requests.request + READ_BEHIND));
-        let is_open = config.password.is_none();
-        let limits = if is_open { config.requests } else { RequestLimits::UNAUTHENTICATED };
-        self.decoder.set_limits(limits);
+        let is_open = hub.config.password.is_none();
         debug!(target: LOG, "{}: client {client}", transport.peer());
         self.state = Some(State {
             client,
@@ -125,6 +133,8 @@ impl Protocol for Session {
             is_closing: false,
             vitals,
         });
+        drop(hub);
+        self.keep_to_config(transport);
         Ok(())
     }
 

@@ -47,4 +47,20 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known { script: "0 COMMAND GETKEYS GET x", redis: "$1\r\nx", ours: "-ERR unknown subcommand" },
     Known { script: "0 INFO server", redis: "redis_build_id", ours: "ropewalk_version" },
+    Known { script: "0 MONITOR", redis: "+OK", ours: "-ERR unknown command 'MONITOR'" },
+    Known { script: "0 SLOWLOG LEN", redis: ":", ours: "-ERR unknown command 'SLOWLOG'" },
+    Known { script: "0 LATENCY LATEST", redis: "*0", ours: "-ERR unknown command 'LATENCY'" },
+    Known { script: "0 ACL WHOAMI", redis: "default", ours: "-ERR unknown command 'ACL'" },
+    Known { script: "0 CLIENT PAUSE 1", redis: "+OK", ours: "-ERR unknown subcommand 'PAUSE'" },
+    Known {
+        script: "0 CONFIG REWRITE",
+        redis: "without a config file",
+        ours: "-ERR unknown subcommand 'REWRITE'",
+    },
+    // It refuses these arguments, and so goes on.
+    Known {
+        script: "0 SHUTDOWN LATER",
+        redis: "-ERR syntax error",
+        ours: "-ERR unknown command 'SHUTDOWN'",
+    },
 ];
