@@ -34,6 +34,10 @@ pub(crate) struct Http {
     /// List what is in a directory without such a file
     #[arg(long, requires = "root")]
     listing: bool,
+    /// Have the system send files from its cache by itself: less work, but everybody waits while it
+    /// reads from a disk what is not there
+    #[arg(long, requires = "root")]
+    sendfile: bool,
     /// Have the server at URL answer, instead of answering with the request: `http://HOST:PORT`, or
     /// https, with a path that is put before each request's own
     #[arg(long, value_name = "URL", conflicts_with = "root")]
@@ -100,6 +104,7 @@ impl Http {
         self.reverse_proxy()?;
         let Some(root) = &self.root else {
             return match (self.listing, self.index.is_empty()) {
+                _ if self.sendfile => Err(HttpError::NoRoot { option: "sendfile" }),
                 (true, _) => Err(HttpError::NoRoot { option: "listing" }),
                 (_, false) => Err(HttpError::NoRoot { option: "index" }),
                 _ => Ok(()),
@@ -182,7 +187,7 @@ impl Http {
     }
 
     fn files(&self, root: &Path) -> StaticFiles {
-        let files = StaticFiles::new(root).listing(self.listing);
+        let files = StaticFiles::new(root).listing(self.listing).sendfile(self.sendfile);
         match &self.index[..] {
             [] => files,
             names => files.index(names.iter().cloned()),

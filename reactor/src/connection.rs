@@ -189,6 +189,12 @@ impl Connection {
         plain + self.output.as_ref().map_or(0, |output| output.len())
     }
 
+    /// The same, with all bytes of files.
+    pub(crate) fn unsent(&self) -> usize {
+        let plain = self.filter.as_ref().map_or(0, |filter| filter.unsent());
+        plain.saturating_add(self.output.as_ref().map_or(0, |output| output.total()))
+    }
+
     pub(crate) fn takes_output(&self) -> bool {
         self.stage == Stage::Open && !self.write_closing && !self.broken
     }

@@ -124,6 +124,11 @@ impl Filter {
         each!(self, filter => filter.buffered())
     }
 
+    /// The same, with all bytes of files.
+    pub(crate) fn unsent(&self) -> usize {
+        each!(self, filter => filter.unsent())
+    }
+
     /// Whether closing has to say something to the peer first.
     pub(crate) fn owes_last_words(&self) -> bool {
         each!(self, filter => filter.owes_last_words())

@@ -84,6 +84,11 @@ impl Transport<'_> {
         self.core.connections.get(self.id).map_or(0, |connection| connection.buffered())
     }
 
+    /// The same, with all bytes that are left of files: it falls whenever the peer has taken something.
+    pub fn unsent(&self) -> usize {
+        self.core.connections.get(self.id).map_or(0, |connection| connection.unsent())
+    }
+
     /// What a write would answer now.
     pub fn writability(&self) -> Written {
         match self.core.connections.get(self.id) {

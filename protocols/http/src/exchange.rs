@@ -1,5 +1,7 @@
 //! One request and its response, as a handler acts on them while a callback runs.
 
+use std::fs::File;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -203,6 +205,25 @@ impl<'a> Exchange<'a> {
         }
         self.connection.write_body_bytes(data);
         self.written()
+    }
+
+    /// Writes `length` bytes of `file`, from `offset` on, as a piece of the body, without copying them
+    /// where the system can do that; see
+    /// [`Transport::write_file`](ropewalk_reactor::Transport::write_file), also for what it means to the
+    /// loop. `None`, and nothing is written, if a filter rewrites the body: it has to see the bytes.
+    pub fn write_file(&mut self, file: Arc<File>, offset: u64, length: u64) -> Option<Written> {
+        if self.flow.filters.rewrites() {
+            return None;
+        }
+        let length = self.connection.begin_file(length);
+        if length == 0 {
+            return Some(self.written());
+        }
+        flush(&mut self.connection.output, &mut self.transport, self.flow);
+        let written = self.transport.write_file(file, offset, length);
+        self.flow.is_congested |= written == Written::AboveHighWater;
+        self.connection.end_file();
+        Some(written)
     }
 
     /// The body is complete.

@@ -178,6 +178,10 @@ impl TlsFilter {
         self.plain.as_ref().map_or(0, |plain| plain.len())
     }
 
+    pub(crate) fn unsent(&self) -> usize {
+        self.plain.as_ref().map_or(0, |plain| plain.total())
+    }
+
     pub(crate) fn owes_last_words(&self) -> bool {
         self.stage == Stage::Established && !self.said_goodbye
     }

@@ -136,6 +136,35 @@ impl Connection {
         self.body_sent += offered;
     }
 
+    /// So many bytes of the body follow behind what is in the output: how many of them may.
+    pub(crate) fn begin_file(&mut self, length: u64) -> u64 {
+        let taken = match &mut self.sending {
+            Sending::Exact { left } => {
+                let taken = length.min(*left);
+                *left -= taken;
+                warn_of_excess(usize::try_from(length - taken).unwrap_or(usize::MAX));
+                taken
+            }
+            Sending::Chunked if length > 0 => {
+                // A larger one is no file on a machine of 64 bits.
+                let size = usize::try_from(length).unwrap_or(usize::MAX);
+                write_chunk_size(&mut self.output.tail, size);
+                length
+            }
+            Sending::UntilClose => length,
+            _ => 0,
+        };
+        self.body_sent += taken;
+        taken
+    }
+
+    /// These bytes are on their way.
+    pub(crate) fn end_file(&mut self) {
+        if self.sending == Sending::Chunked {
+            self.output.tail.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// The body is complete; trailers go out if it is chunked. A body that is shorter than was
     /// announced ends the connection, so that the client can tell.
     pub(crate) fn finish(&mut self, trailers: &Headers) {

@@ -89,7 +89,7 @@ impl Deadline {
                 }
             }
             Awaited::Output => {
-                let waiting = transport.buffered() as u64;
+                let waiting = transport.unsent() as u64;
                 let progressed = waiting < self.progress;
                 let first = !same;
                 self.progress = waiting;
@@ -114,7 +114,7 @@ impl Deadline {
     ) -> Option<Awaited> {
         self.timer = None;
         let at = self.at?;
-        let waiting = transport.buffered() as u64;
+        let waiting = transport.unsent() as u64;
         if at <= transport.now() {
             if self.awaited != Awaited::Output || waiting >= self.progress {
                 self.at = None;

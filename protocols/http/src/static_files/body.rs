@@ -2,6 +2,7 @@
 //! (RFC 9110 §15.3.7).
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -84,6 +85,24 @@ impl Body {
             Part::Stretch(range) => range.end - range.start,
         });
         lengths.sum()
+    }
+
+    /// Whether a stretch of a file of the system comes next.
+    pub(super) fn is_of_system(&self) -> bool {
+        matches!(self.parts.front(), Some(Part::Stretch(_))) && self.file.system_file().is_some()
+    }
+
+    /// Takes a whole stretch off, if that comes next, and with it the file of the system.
+    pub(super) fn next_of_system(&mut self) -> Option<(Arc<File>, Range<u64>)> {
+        let Some(Part::Stretch(range)) = self.parts.front() else { return None };
+        let next = (self.file.system_file()?, range.clone());
+        self.parts.pop_front();
+        Some(next)
+    }
+
+    /// Puts a stretch back to where it was.
+    pub(super) fn put_back(&mut self, range: Range<u64>) {
+        self.parts.push_front(Part::Stretch(range));
     }
 
     /// Takes the next piece off; `None` at the end.

@@ -100,7 +100,7 @@ impl FileTree for Directory {
         }
         let metadata =
             Metadata { length: found.len(), modified: found.modified()?, identity: found.ino() };
-        Ok(Node::File(metadata, Arc::new(RealFile(file))))
+        Ok(Node::File(metadata, Arc::new(RealFile(Arc::new(file)))))
     }
 
     fn list(&self, path: &Path, limit: usize) -> io::Result<Vec<Entry>> {
@@ -194,7 +194,7 @@ fn named(error: io::Error) -> io::Error {
     }
 }
 
-struct RealFile(File);
+struct RealFile(Arc<File>);
 
 impl OpenFile for RealFile {
     fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
@@ -208,6 +208,10 @@ impl OpenFile for RealFile {
                 }
             }
         }
+    }
+
+    fn system_file(&self) -> Option<Arc<File>> {
+        Some(self.0.clone())
     }
 }
 

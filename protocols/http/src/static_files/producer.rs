@@ -24,6 +24,8 @@ pub(super) struct Producer {
     body: Body,
     /// What was read and not written.
     ready: VecDeque<Bytes>,
+    /// Stretches go out by the system's own means.
+    sendfile: bool,
     /// A piece is on its way, or will be asked for again.
     is_reading: bool,
     /// Where it is put when it comes; then this producer is called, as soon as there is room.
@@ -44,12 +46,27 @@ enum Failure {
 
 impl Producer {
     /// Sends `first`, then `body`, of the file at `path`.
-    pub(super) fn new(path: PathBuf, first: Bytes, body: Body) -> Self {
-        Self { path, body, ready: [first].into(), is_reading: false, arrived: Rc::default() }
+    pub(super) fn new(path: PathBuf, first: Bytes, body: Body, sendfile: bool) -> Self {
+        let (ready, arrived) = ([first].into(), Rc::default());
+        Self { path, body, ready, sendfile, is_reading: false, arrived }
+    }
+
+    /// Has the system send the next stretch, if it is to, and can.
+    fn send(&mut self, exchange: &mut Exchange<'_>) -> Option<Written> {
+        let (file, range) = self.sendfile.then(|| self.body.next_of_system()).flatten()?;
+        let written = exchange.write_file(file, range.start, range.end - range.start);
+        if written.is_none() {
+            self.sendfile = false; // something wants to see the bytes
+            self.body.put_back(range);
+        }
+        written
     }
 
     /// Has the next piece read; what needs no reading is ready at once. False if there is no more.
     fn read_ahead(&mut self, exchange: &mut Exchange<'_>) -> bool {
+        if self.sendfile && self.body.is_of_system() {
+            return true; // there is nothing to read
+        }
         match self.body.next() {
             None => return false,
             Some(Next::Ready(text)) => self.ready.push_back(text),
@@ -103,7 +120,14 @@ impl ExchangeHandler for Producer {
         }
         loop {
             let piece = self.ready.pop_front();
-            let written = piece.map_or(Written::Taken, |piece| exchange.write_bytes(piece));
+            let mut written = piece.map_or(Written::Taken, |piece| exchange.write_bytes(piece));
+            while written == Written::Taken
+                && self.ready.is_empty()
+                && !self.is_reading
+                && let Some(sent) = self.send(exchange)
+            {
+                written = sent;
+            }
             if self.ready.is_empty() && !self.is_reading && !self.read_ahead(exchange) {
                 exchange.finish();
                 return Ok(());

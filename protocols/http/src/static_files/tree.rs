@@ -5,6 +5,7 @@
 //! tree, or not found.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +50,12 @@ pub trait OpenFile: Send + Sync + 'static {
     /// # Errors
     /// The system's.
     fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes>;
+
+    /// The file of the system that this is, all of it, if it is one: for
+    /// [`StaticFiles::sendfile`](crate::StaticFiles::sendfile).
+    fn system_file(&self) -> Option<Arc<File>> {
+        None
+    }
 }
 
 /// What is known of a file when it is opened.

@@ -12,6 +12,7 @@ use super::*;
 use crate::{Config, HttpServer};
 
 mod ranges;
+mod sendfile;
 mod sending;
 mod serving;
 
