@@ -151,6 +151,12 @@ impl Bridge {
         self.shared.is_joined()
     }
 
+    /// Bytes that wait in it, for Redis and for AMQP, what is under way not among them.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.shared.to_redis.borrow().waiting(), self.shared.to_amqp.borrow().waiting())
+    }
+
     /// What it has done so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

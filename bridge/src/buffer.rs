@@ -23,6 +23,11 @@ impl<T> Buffer<T> {
         self.items.is_empty()
     }
 
+    /// What it holds, with what that takes besides its own bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether it has reached its limit.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes >= self.limit

@@ -30,6 +30,10 @@ impl ToRedis {
         Self { waiting: Buffer::new(limit), under_way: (0, 0), room: None }
     }
 
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.bytes()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.under_way.0 == 0
     }

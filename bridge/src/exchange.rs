@@ -35,6 +35,10 @@ impl ToAmqp {
         Self { waiting: Buffer::new(limit), connection: None, channel: None, is_due: false }
     }
 
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.bytes()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }

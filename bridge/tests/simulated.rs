@@ -325,10 +325,14 @@ fn a_redis_server_that_is_slow_is_waited_for() {
     let mut world = World::calm(options(amqp()).buffer(100_000));
     world.simulation.capacity(4000);
     world.simulation.stall("redis", Duration::from_secs(15));
-    let texts: Vec<_> = (0..3000).map(|number| format!("{number:0>1000}")).collect();
+    // More than the window and the buffer hold, and fewer than the prefetch.
+    let texts: Vec<_> = (0..300).map(|number| format!("{number:0>10000}")).collect();
     for text in &texts {
         assert!(world.say_at_amqp(text));
     }
+    world.simulation.run_for(Duration::from_secs(10));
+    let (waiting, _) = world.bridges[0].borrow().as_ref().unwrap().waiting();
+    assert!((90_000..120_000).contains(&waiting), "{waiting} bytes wait");
     world.settle();
     let heard = world.heard_at_redis.take();
     assert_eq!(heard.len(), texts.len());
