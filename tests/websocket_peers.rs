@@ -232,10 +232,7 @@ fn run_client(cases: &[String], config: Config) -> String {
 }
 
 /// Runs `work` to its end.
-fn on_a_reactor<F: Future<Output = Result>>(work: impl FnOnce(Local) -> F)
-where
-    F: 'static,
-{
+fn on_a_reactor<F: Future<Output = Result> + 'static>(work: impl FnOnce(Local) -> F) {
     let mut reactor = Reactor::new().expect("a poller");
     let outcome = Rc::new(RefCell::new(None));
     let (found, working) = (outcome.clone(), work(reactor.local()));
