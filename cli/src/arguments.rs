@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Start a publish/subscribe server, as Redis speaks it
     #[command(after_help = REDIS)]
     Redis(Box<Redis>),
-    /// Start an HTTP/1.1 server that answers with the request it saw, and sends WebSocket messages back
+    /// Start an HTTP/1.1 server that answers with the request it saw
     #[command(after_help = ADDRESSES)]
     Http(Http),
     /// Start a server that sends each line back
