@@ -1,5 +1,6 @@
 //! WebSockets with those whom we did not write: the Autobahn test suite on either side (run by kosoku,
-//! which brings its cases), and Python's `websockets` as a client and as a server.
+//! which brings its cases), and Python's `websockets` as a client and as a server. With ourselves over
+//! TLS, too.
 //!
 //! Their programs are in `tests/python/websocket`. `AUTOBAHN=all` runs the compression cases with large
 //! messages, too, which take minutes.
@@ -21,7 +22,10 @@ use ropewalk::http::websocket::{
     WebSocketUpgrade,
 };
 use ropewalk::http::{HttpServer, Request};
-use ropewalk::{Handle, Local, Promise, Reactor, Reason, Result, Transport};
+use ropewalk::tls::{Pem, TlsClient, TlsServer};
+use ropewalk::{
+    ConnectOptions, Handle, ListenOptions, Local, Promise, Reactor, Reason, Result, Transport,
+};
 use suites::run;
 use support::{Server, python, root};
 
@@ -274,6 +278,57 @@ fn a_server_of_pythons_echoes_our_client() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn wss_is_the_same_over_tls_and_only_with_whom_the_certificate_names() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    on_a_reactor(move |local| async move {
+        let certificate = Pem::text(certificate);
+        let server = TlsServer::builder().certificate(certificate.clone(), Pem::text(key));
+        let server = ListenOptions::default().tls(server.build()?);
+        let port = local.call(move |reactor| -> Result<u16> {
+            let listener = reactor.listen_with(server, "127.0.0.1:0", |_| {
+                HttpServer::new(|request: &Request| WebSocketUpgrade::new().accept(request, echo))
+            })?;
+            let port = reactor.address(listener).and_then(|address| address.port());
+            Ok(port.ok_or("it listens")?)
+        });
+        let port = port.await??;
+        let tls = TlsClient::builder().authorities(certificate).build()?;
+        for (host, is_named) in [("localhost", true), ("127.0.0.1", false)] {
+            let (promise, done) = local.deferred();
+            let greeter = Greeter(Some(promise));
+            let client = WebSocketClient::new(&format!("wss://{host}:{port}/"))?
+                .options(ConnectOptions::default().tls(tls.clone()));
+            let opened = local.call(move |reactor| client.connect(reactor, greeter)).await?.await;
+            assert_eq!(opened.is_ok(), is_named, "{opened:?}");
+            if is_named {
+                assert_eq!(done.await?, "hello, over TLS");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Says hello, tells what comes back, and closes.
+struct Greeter(Option<Promise<String>>);
+
+impl WebSocketHandler for Greeter {
+    fn opened(&mut self, socket: &mut WebSocket<'_>) -> Result {
+        assert!(socket.transport().tls().is_some());
+        socket.send_text("hello, over TLS");
+        Ok(())
+    }
+
+    fn message_received(&mut self, socket: &mut WebSocket<'_>, message: Message<'_>) -> Result {
+        if let (Some(told), Some(text)) = (self.0.take(), message.text()) {
+            told.succeed(text.to_owned());
+        }
+        socket.close(CloseCode::NORMAL, "");
+        Ok(())
+    }
 }
 
 /// Says a few things, each when the one before has come back.

@@ -1,6 +1,8 @@
 //! Test suites that other programs carry: run to their end, with what they say in a file below
 //! `target/`, and counted.
 
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
