@@ -49,7 +49,16 @@ impl Server {
         Self { url, uploads, handle, thread: Some(thread) }
     }
 
-    fn uploads(&self) -> Vec<PathBuf> {
+    fn stop(&mut self) {
+        let _ = self.handle.call_from_thread(Reactor::stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// The files that are there after its end: those that nobody keeps are removed behind the answer.
+    fn left_behind(&mut self) -> Vec<PathBuf> {
+        self.stop();
         let entries = fs::read_dir(&self.uploads).expect("it is there");
         entries.map(|entry| entry.expect("an entry").path()).collect()
     }
@@ -57,10 +66,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.handle.call_from_thread(Reactor::stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.stop();
         let _ = fs::remove_dir_all(&self.uploads);
     }
 }
@@ -115,7 +121,7 @@ fn curl(server: &Server, arguments: &[&str], path: &str) -> String {
 
 #[test]
 fn httpx_posts_forms_and_reads_events() {
-    let server = Server::start();
+    let mut server = Server::start();
     let size = 5_000_000;
     let script = root().join("tests/python/http_client.py");
     let said = run(Command::new(python()).arg(script).args([&server.url, &size.to_string()]));
@@ -133,12 +139,12 @@ fn httpx_posts_forms_and_reads_events() {
          'id: 2'\n'data: second'\n'data: line'\n''\n"
     );
     assert_eq!(said, expected);
-    assert_eq!(server.uploads(), [] as [PathBuf; 0], "what nobody has kept is removed");
+    assert_eq!(server.left_behind(), [] as [PathBuf; 0], "what nobody has kept is removed");
 }
 
 #[test]
 fn curl_uploads_files() {
-    let server = Server::start();
+    let mut server = Server::start();
     let home = scratch("curl");
     let (name, size) = (home.join("a \"b\";c.txt"), 3_000_000);
     let letters: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
@@ -163,6 +169,6 @@ fn curl_uploads_files() {
     let file = format!("file=@{}", home.join("large").display());
     let answer = curl(&server, &["-F", &file, "-o", "/dev/null", "-w", "%{http_code}"], "/form");
     assert_eq!(answer, "413");
-    assert_eq!(server.uploads(), [kept], "nothing else is left");
+    assert_eq!(server.left_behind(), [kept], "nothing else is left");
     fs::remove_dir_all(home).expect("it is ours");
 }

@@ -267,12 +267,12 @@ impl MultipartDecoder {
         let before = self.head.len();
         let taken = input.len().min(self.limits.part_head - before.min(self.limits.part_head));
         self.head.extend_from_slice(&input[..taken]);
+        if self.head.starts_with(b"\r\n") {
+            return Err(FormError::Disposition); // no head at all
+        }
         let from = before.saturating_sub(3);
         let end = memchr::memmem::find(&self.head[from..], b"\r\n\r\n").map(|at| from + at + 4);
         let Some(end) = end else {
-            if self.head.starts_with(b"\r\n") {
-                return Err(FormError::Disposition); // no head at all
-            }
             if taken < input.len() {
                 return Err(FormError::PartHeadTooLarge);
             }

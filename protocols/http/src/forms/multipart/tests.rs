@@ -137,6 +137,7 @@ fn what_is_malformed_is_refused_and_says_why() {
         ("--AaB03x\r\nHEAD1\n--AaB03x--\n", FormError::Truncated),
         ("--AaB03x\r\n\r\n1\r\n--AaB03x--", FormError::Disposition),
         ("--AaB03x\r\nX: y\r\n\r\n1\r\n--AaB03x--", FormError::Disposition),
+        ("--AaB03x\r\n\r\nX: y\r\n\r\n1\r\n--AaB03x--", FormError::Disposition),
         ("--AaB03x\r\nno field\r\n\r\n1\r\n--AaB03x--", FormError::PartHead),
         ("--AaB03x\r\nX: y\r\n--AaB03x--\r\n\r\n", FormError::PartHead),
     ] {
