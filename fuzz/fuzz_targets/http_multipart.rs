@@ -13,7 +13,11 @@ const BOUNDARY: &str = "bo-u";
 fuzz_target!(|input: &[u8]| {
     let Some((&step, octets)) = input.split_first() else { return };
     let whole = decode(octets, octets.len().max(1));
-    assert_eq!(whole, decode(octets, usize::from(step).max(1)), "cutting the body changed its meaning");
+    assert_eq!(
+        whole,
+        decode(octets, usize::from(step).max(1)),
+        "cutting the body changed its meaning"
+    );
     let Ok(parts) = whole else { return };
     for (part, _) in &parts {
         let name = part.file_name.as_deref().unwrap_or_default();
