@@ -502,6 +502,31 @@ fn http_routes_keep_notes_and_ask_for_a_password() {
 }
 
 #[test]
+fn http_page_has_a_form_a_stream_and_a_socket() {
+    let server = Server::start("http_page");
+    let ask = |head: &str| {
+        let mut caller = server.call();
+        caller.send(format!("{head}\r\nHost: here\r\n"));
+        caller
+    };
+    let mut page = ask("GET / HTTP/1.1\r\nConnection: close");
+    page.send("\r\n");
+    let page = page.rest();
+    assert!(page.contains("new EventSource") && page.contains("new WebSocket"), "{page}");
+    let mut events = ask("GET /events HTTP/1.1");
+    events.send("\r\n");
+    assert_eq!(events.line(), "HTTP/1.1 200 OK\r\n");
+    let mut form = ask("POST /form HTTP/1.1\r\nConnection: close");
+    form.send("Content-Type: application/x-www-form-urlencoded\r\n");
+    form.send("Content-Length: 13\r\n\r\nwords=a+rope!");
+    assert!(form.rest().ends_with("You said: a rope!"));
+    while !events.line().contains("data: a rope!") {}
+    let mut socket = ask("GET /socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade");
+    socket.send("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    assert_eq!(socket.line(), "HTTP/1.1 101 Switching Protocols\r\n");
+}
+
+#[test]
 fn http_proxy_has_another_server_answer() {
     let origin = Server::start("http_echo");
     let proxy = Server::start_on_a_port("http_proxy", &[&format!("http://{}", origin.address)]);

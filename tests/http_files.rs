@@ -275,6 +275,24 @@ fn an_end_lets_a_response_be_read_to_its_last_byte() {
 }
 
 #[test]
+fn an_end_tells_websockets_that_it_is_one() {
+    let mut server = Server::start(&["http", "--listen", "127.0.0.1:0"], 1);
+    let mut client = Client::of(&server);
+    client.send(
+        "/",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    );
+    assert!(client.head().starts_with("HTTP/1.1 101 "));
+    server.signal("TERM");
+    let mut frame = [0; 4];
+    client.0.read_exact(&mut frame).expect("a frame in time");
+    assert_eq!(frame, *b"\x88\x02\x03\xe9", "1001, going away");
+    drop(client);
+    assert!(server.wait().success());
+}
+
+#[test]
 fn options_that_do_not_fit_are_told() {
     let directory = tree("http-options");
     let file = directory.join("secret");

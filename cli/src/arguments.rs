@@ -38,8 +38,8 @@ pub(crate) enum Command {
     /// Start a publish/subscribe server, as Redis speaks it
     #[command(after_help = REDIS)]
     Redis(Box<Redis>),
-    /// Start an HTTP/1.1 server: of the files in a directory, or else one that answers with the request
-    /// it saw
+    /// Start an HTTP/1.1 server: of the files in a directory, in front of another server, or else one
+    /// that answers with the request it saw, and echoes WebSockets
     #[command(after_help = HTTP)]
     Http(Box<Http>),
     /// Start a server that sends each line back
@@ -106,6 +106,10 @@ const HTTP: &str = concat!(
 With --root, GET and HEAD bring the files beneath a directory, with ranges, conditions and validators.
 Symbolic links are followed as far as they stay beneath it. What begins with a dot is not served, but
 for what is in /.well-known. Who may read it decides: the files are those of the user that this runs as.
+
+With --proxy, another server answers: both bodies are streamed, it is told who asked (X-Forwarded-For,
+Forwarded), and WebSockets become a tunnel. When it cannot be reached the answer is 502, when it takes too
+long 504.
 
 At the end, and after a signal, requests that are under way are answered first, for 10 seconds at most.
 In the file of `serve --config` the options have the same names:

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ropewalk::http::websocket::{CloseCode, close_all};
 use ropewalk::http::{AccessLog, Site};
 use ropewalk::{Deferred, Reactor};
 
@@ -103,6 +104,7 @@ pub(crate) fn drain<'a>(
     sites: impl IntoIterator<Item = &'a Site>,
     reactor: &mut Reactor,
 ) -> Option<Deferred<()>> {
+    close_all(reactor, CloseCode::GOING_AWAY, ""); // a browser connects again, later
     let draining = sites.into_iter().map(|site| site.drain(reactor)).collect::<Vec<_>>();
     if draining.is_empty() {
         return None;
