@@ -158,6 +158,9 @@ impl ResponseFilter for Compressor {
             return Rewrite::Nothing;
         }
         vary(response);
+        if is_part {
+            return Rewrite::Nothing; // its ranges are those of the plain text
+        }
         if UNTOUCHABLE.iter().any(|name| response.headers().get(name).is_some()) {
             return Rewrite::Nothing;
         }

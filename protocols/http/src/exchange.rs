@@ -245,6 +245,11 @@ impl<'a> Exchange<'a> {
         self.transport.abort_connection();
     }
 
+    /// Whether what is written now is below the high-water mark.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.flow.is_congested && self.transport.writability() == Written::Taken
+    }
+
     /// Ends a response that has begun and cannot be completed: what was written goes out, then the
     /// connection closes in a way that tells the client that the response is not whole. Nothing
     /// happens if the response has not begun.

@@ -50,6 +50,9 @@ pub struct Routes {
     fallback: Option<Box<dyn Handler>>,
 }
 
+/// The place of the handler for what fits no pattern.
+const FALLBACK: usize = usize::MAX;
+
 /// Numbers are only compared.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
@@ -150,24 +153,32 @@ impl Routes {
     }
 
     /// The handler of a request, or the answer where there is none.
-    fn find(&mut self, request: &Request) -> Result<&mut dyn Handler, Response> {
+    ///
+    /// With `again` it will be asked for once more, for the same request: then it is noted, since a
+    /// router further in may shorten the path meanwhile.
+    fn find(&mut self, request: &Request, again: bool) -> Result<&mut dyn Handler, Response> {
         let place = match request.routed_by(self.number) {
-            Some(place) => Ok(place),
-            None => self.route(request),
+            Some(place) => place,
+            None => match self.route(request, again) {
+                Err(response)
+                    if response.code() == Status::NOT_FOUND && self.fallback.is_some() =>
+                {
+                    if again {
+                        request.note_route(self.number, FALLBACK, [].into(), Vec::new(), None);
+                    }
+                    FALLBACK
+                }
+                place => place?,
+            },
         };
-        match place {
-            Ok(place) => match self.handlers.get_mut(place) {
-                Some(handler) => Ok(&mut **handler),
-                None => Err(Response::status(Status::NOT_FOUND)),
-            },
-            Err(response) => match &mut self.fallback {
-                Some(fallback) if response.code() == Status::NOT_FOUND => Ok(&mut **fallback),
-                _ => Err(response),
-            },
-        }
+        let handler = match place {
+            FALLBACK => self.fallback.as_mut(),
+            place => self.handlers.get_mut(place),
+        };
+        handler.map(|handler| &mut **handler).ok_or(Response::status(Status::NOT_FOUND))
     }
 
-    fn route(&self, request: &Request) -> Result<usize, Response> {
+    fn route(&self, request: &Request, again: bool) -> Result<usize, Response> {
         match request.target_form() {
             TargetForm::Asterisk => return Err(Response::new(Status::NO_CONTENT)),
             TargetForm::Authority => return Err(Response::status(Status::NOT_FOUND)),
@@ -176,7 +187,7 @@ impl Routes {
         let path = request.remaining_path();
         match self.tree.find(path, request.method()) {
             Found::Handler { place, names, values, rest } => {
-                if !values.is_empty() || rest.is_some() {
+                if again || !values.is_empty() || rest.is_some() {
                     request.note_route(self.number, place, names, values, rest);
                 }
                 Ok(place)
@@ -201,14 +212,14 @@ impl Handler for Routes {
         request: &Request,
         exchange: &mut Exchange<'_>,
     ) -> Result<Reply> {
-        match self.find(request) {
+        match self.find(request, false) {
             Ok(handler) => handler.request_received(request, exchange),
             Err(response) => Ok(response.into()),
         }
     }
 
     fn body_expected(&mut self, request: &Request, exchange: &mut Exchange<'_>) -> Result<Intake> {
-        match self.find(request) {
+        match self.find(request, true) {
             Ok(handler) => handler.body_expected(request, exchange),
             Err(response) => Ok(Intake::Refuse(response)),
         }

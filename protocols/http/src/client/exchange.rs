@@ -118,6 +118,11 @@ impl<'a> Exchange<'a> {
         self.written()
     }
 
+    /// Whether what is written now is below the high-water mark.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.flow.is_congested && self.transport.writability() == Written::Taken
+    }
+
     /// The request's body is complete. One that is shorter than was announced gives the exchange up:
     /// the server would wait for the rest.
     pub fn finish(&mut self) {

@@ -227,6 +227,16 @@ impl Connection {
         self.input_ended || matches!(self.receiving, Receiving::Exact { left: 0 })
     }
 
+    /// Whether the next request's head is not in.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.sending == Sending::Idle
+    }
+
+    /// Whether a request was answered, and the rest of its body is read and thrown away.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.sending == Sending::Finished
+    }
+
     /// Whether nothing of a request is here, nor of a response.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.receiving, Receiving::Head { .. })

@@ -112,7 +112,13 @@ impl Spool {
     pub(super) fn job_done(&mut self, outcome: Outcome) -> io::Result<Vec<TemporaryFile>> {
         self.at_work = None;
         self.open = outcome.open;
-        outcome.result.map(|()| outcome.finished)
+        match outcome.result {
+            Ok(()) => Ok(outcome.finished),
+            Err(error) => {
+                drop_on_a_thread(&self.local, outcome.finished);
+                Err(error)
+            }
+        }
     }
 }
 

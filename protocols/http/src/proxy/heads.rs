@@ -7,7 +7,8 @@ use ropewalk_reactor::Address;
 
 use crate::client::{RequestBody, RequestHead};
 use crate::codec::ResponseHead;
-use crate::{Headers, Method, Request, Response, Status, TargetForm};
+use crate::headers::elements;
+use crate::{Headers, Method, Request, Response, Status, TargetForm, Version};
 
 /// Fields that are for the next server alone (RFC 9110 §7.6.1), what this proxy says itself, and what
 /// it answers itself (Expect).
@@ -35,9 +36,15 @@ const FORWARDED: &[&str] = &[
     "x-real-ip",
 ];
 
+/// What has no place in trailers, besides these: whoever merges them into the head would believe it
+/// (RFC 9110 §6.5.1).
+const NOT_IN_TRAILERS: &[&str] = &["authorization", "cookie", "set-cookie", "trailer", "via"];
+
 /// How requests are rewritten.
 pub(super) struct Forwarding {
     host: String,
+    /// The protocols that a connection may go on with.
+    pub(super) upgrades: Vec<String>,
     /// What is put before each path; no `/` at its end.
     base: String,
     pub(super) preserves_host: bool,
@@ -54,6 +61,7 @@ impl Refusal {
     pub(super) fn response(self) -> Response {
         let response = Response::status(self.0);
         match self.0 {
+            Status::NO_CONTENT => Response::new(self.0),
             Status::METHOD_NOT_ALLOWED => response.header("Allow", ""),
             _ => response,
         }
@@ -72,13 +80,15 @@ pub(super) fn body(length: Option<u64>) -> RequestBody {
 impl Forwarding {
     pub(super) fn new(host: &str, base: &str) -> Self {
         let (host, base) = (host.to_owned(), base.to_owned());
-        Self { host, base, preserves_host: false, trusts_forwarded: false }
+        let upgrades = vec!["websocket".to_owned()];
+        Self { host, upgrades, base, preserves_host: false, trusts_forwarded: false }
     }
 
-    /// The head that the other server gets.
+    /// The head that the other server gets. `has_body`: the request has one.
     pub(super) fn request(
         &self,
         request: &Request,
+        has_body: bool,
         peer: &Address,
         is_tls: bool,
     ) -> Result<RequestHead, Refusal> {
@@ -100,11 +110,14 @@ impl Forwarding {
                 && !name.contains('_')
                 && !fields.has_token("connection", name);
             // Those that this proxy goes on with are written below, in one piece.
-            if goes_on && !is(&["forwarded", "x-forwarded-for", "via"]) {
+            if goes_on && !is(&["forwarded", "x-forwarded-for", "via", "max-forwards"]) {
                 head = head.header(name, value);
             }
         }
-        if let Some(upgrade) = upgrade(request) {
+        if let Some(hops) = max_forwards(request)? {
+            head = head.header("Max-Forwards", hops.to_string());
+        }
+        if let Some(upgrade) = self.upgrade(request).filter(|_| !has_body) {
             head = head.header("Upgrade", upgrade);
         }
         Ok(self.introduce(head, request, peer, is_tls))
@@ -155,6 +168,20 @@ impl Forwarding {
             .header("Via", behind("via", format!("{version} ropewalk")))
     }
 
+    /// The protocols that a request asks to go on with, those of them that may be. All others would be a
+    /// way around what stands before this proxy: requests in another protocol (h2c) that nobody reads.
+    fn upgrade(&self, request: &Request) -> Option<String> {
+        let fields = request.headers();
+        if request.version() < Version::Http11 || !fields.has_token("connection", "upgrade") {
+            return None; // (RFC 9110 §7.8: of HTTP/1.0 it is ignored)
+        }
+        let asked = fields.get_all("upgrade").flat_map(elements);
+        let asked = asked.filter_map(|protocol| str::from_utf8(protocol).ok());
+        let may = |asked: &&str| self.upgrades.iter().any(|may| may.eq_ignore_ascii_case(asked));
+        let asked: Vec<_> = asked.filter(may).collect();
+        (!asked.is_empty()).then(|| asked.join(", "))
+    }
+
     fn has_trusted(&self, fields: &Headers, name: &str) -> bool {
         self.trusts_forwarded && fields.get(name).is_some()
     }
@@ -181,28 +208,55 @@ impl Forwarding {
 /// backslash, as some servers understand it.
 fn is_dots(segment: &str) -> bool {
     let decoded: Vec<u8> = percent_decode_str(segment).collect();
-    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| matches!(part, b"." | b".."))
-}
-
-/// The protocols that a request without a body asks to go on with.
-pub(super) fn upgrade(request: &Request) -> Option<&[u8]> {
-    let fields = request.headers();
-    fields.get("upgrade").filter(|_| fields.has_token("connection", "upgrade"))
+    let mut parts = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+    // (Some servers cut parameters off first: `..;x` is `..` to them.)
+    parts.any(|part| matches!(part.split(|byte| *byte == b';').next(), Some(b"." | b"..")))
 }
 
 /// The response that the client gets, and the length of its body if that is known.
 pub(super) fn response(head: &ResponseHead) -> (Response, Option<u64>) {
     let mut response = Response::new(head.status());
     let fields = head.headers();
+    // (426 says what to upgrade to, RFC 9110 §15.5.22.)
+    let tells = is_switching(head) || head.status() == Status::UPGRADE_REQUIRED;
     for (name, value) in fields.iter() {
         let stays = NOT_FORWARDED.iter().any(|other| name.eq_ignore_ascii_case(other))
             || fields.has_token("connection", name);
-        if !stays || (name.eq_ignore_ascii_case("upgrade") && is_switching(head)) {
+        if !stays || (name.eq_ignore_ascii_case("upgrade") && tells) {
             response.add_header(name, value);
         }
     }
     let length = fields.get_str("content-length").and_then(|length| length.parse().ok());
     (response, length)
+}
+
+/// The fields behind a body that go on: nothing that a head would not have let pass, either.
+pub(super) fn trailers(fields: &Headers) -> Headers {
+    let mut kept = Headers::new();
+    for (name, value) in fields.iter() {
+        let is = |list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
+        let is_content = name.get(..8).is_some_and(|it| it.eq_ignore_ascii_case("content-"));
+        let stays = is(NOT_FORWARDED) || is(FORWARDED) || is(NOT_IN_TRAILERS) || is_content;
+        if !stays && !name.contains('_') {
+            let _ = kept.append(name, value); // what was received is valid
+        }
+    }
+    kept
+}
+
+/// How many proxies may still follow (RFC 9110 §7.6.2): of OPTIONS and TRACE alone. At zero, this is the
+/// last one, which answers.
+fn max_forwards(request: &Request) -> Result<Option<u64>, Refusal> {
+    let at_end = match request.method() {
+        Method::Options => Status::NO_CONTENT,
+        Method::Trace => Status::METHOD_NOT_ALLOWED,
+        _ => return Ok(None),
+    };
+    match request.header("max-forwards").map(str::parse::<u64>) {
+        Some(Ok(0)) => Err(Refusal(at_end)),
+        Some(Ok(hops)) => Ok(Some(hops - 1)),
+        _ => Ok(None),
+    }
 }
 
 /// Whether the other server goes on with another protocol.

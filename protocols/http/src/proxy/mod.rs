@@ -16,12 +16,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ropewalk_reactor::{ConnectOptions, Endpoint, Error, IntoEndpoint, Result};
 
 use self::heads::{Forwarding, Refusal};
 use self::relay::Relay;
 use self::upstream::Upstream;
-use crate::client::ConnectionConfig;
+use crate::client::{ConnectionConfig, RequestBody};
 use crate::codec::is_authority;
 use crate::request::split_absolute;
 use crate::{Exchange, Handler, Intake, Reply, Request};
@@ -52,7 +53,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Forwarded (RFC 7239) who asked, how, and for which host. What a client says in these fields is
 /// dropped, unless [`trust_forwarded`](Self::trust_forwarded) was called. Fields that belong to one
 /// connection alone (RFC 9110 §7.6.1) do not go on, nor do fields with `_` in their name, which some
-/// servers take for one with `-`. An Upgrade (WebSocket) goes on, and both connections become a tunnel.
+/// servers take for one with `-`; nor does a trailer that would mean something in a head. An Upgrade to
+/// WebSocket goes on, and both connections become a tunnel.
 ///
 /// When the other server cannot be reached or does not speak HTTP/1.1, the answer is 502; when it takes
 /// too long, 504. A response that is cut is cut for the client, too. A request without a body whose
@@ -173,6 +175,15 @@ impl ReverseProxy {
         self
     }
 
+    /// Lets connections go on with this protocol, too, when a client and the other server agree on it
+    /// (`websocket` alone): they become a tunnel. What is in it, nobody here looks at: with `h2c` it would
+    /// be any number of requests for any path.
+    #[must_use]
+    pub fn upgrade_to(mut self, protocol: impl Into<String>) -> Self {
+        self.forwarding.upgrades.push(protocol.into());
+        self
+    }
+
     /// The client is a proxy of one's own, whose X-Forwarded-For and Forwarded are true: this one adds
     /// itself behind them.
     #[must_use]
@@ -185,18 +196,18 @@ impl ReverseProxy {
     fn forward(
         &mut self,
         request: &Request,
+        body: RequestBody,
         exchange: &mut Exchange<'_>,
     ) -> Result<Rc<Relay>, Refusal> {
         self.upstream.keep(self.idle);
-        let length = exchange.body_length();
+        let has_body = body != RequestBody::Empty;
         let peer = exchange.transport().peer();
         #[cfg(feature = "_tls")]
         let is_tls = exchange.transport().tls().is_some();
         #[cfg(not(feature = "_tls"))]
         let is_tls = false;
-        let head = self.forwarding.request(request, &peer, is_tls)?;
-        let body = heads::body(length);
-        let may_repeat = length == Some(0) && request.method().is_idempotent();
+        let head = self.forwarding.request(request, has_body, &peer, is_tls)?;
+        let may_repeat = !has_body && request.method().is_idempotent();
         if let Some(limit) = self.max_body
             && !exchange.limit_body(limit)
         {
@@ -220,14 +231,20 @@ impl Handler for ReverseProxy {
         request: &Request,
         exchange: &mut Exchange<'_>,
     ) -> Result<Reply> {
-        Ok(match self.forward(request, exchange) {
+        // Somebody who stands before this may have had it gathered.
+        let body = match request.body() {
+            [] => RequestBody::Empty,
+            body => RequestBody::Whole(Bytes::copy_from_slice(body)),
+        };
+        Ok(match self.forward(request, body, exchange) {
             Ok(relay) => Reply::Stream(Box::new(relay::Downstream(relay))),
             Err(refusal) => refusal.response().into(),
         })
     }
 
     fn body_expected(&mut self, request: &Request, exchange: &mut Exchange<'_>) -> Result<Intake> {
-        Ok(match self.forward(request, exchange) {
+        let body = heads::body(exchange.body_length());
+        Ok(match self.forward(request, body, exchange) {
             Ok(relay) => Intake::Stream(Box::new(relay::Downstream(relay))),
             Err(refusal) => Intake::Refuse(refusal.response()),
         })

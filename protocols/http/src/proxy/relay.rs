@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use log::warn;
-use ropewalk_reactor::{Address, ConnectionId, Error, Local, Reactor, Reason, Result, Written};
+use ropewalk_reactor::{Address, ConnectionId, Error, Local, Reactor, Reason, Result};
 
 use super::heads;
 use super::tunnel::{Early, Opening, Tunnel};
@@ -23,6 +23,8 @@ use crate::{Exchange, ExchangeHandler, ExchangeId, Headers, HttpServer, LOG, Res
 /// Bytes that may wait each way before their sender is paused: a read of the loop, so that no more than
 /// two of them wait.
 const WINDOW: usize = 64 * 1024;
+/// A part's place in the queue, and what an allocation costs besides its bytes.
+const OVERHEAD: usize = 256;
 
 /// One exchange.
 pub(super) struct Relay {
@@ -68,19 +70,52 @@ enum ResponsePart {
     Failed(Status),
 }
 
+/// What waits, and the memory that it takes: small chunks take more than their bytes.
+trait Part {
+    fn data(&self) -> usize;
+
+    fn cost(&self) -> usize {
+        OVERHEAD + self.data()
+    }
+}
+
+impl Part for RequestPart {
+    fn data(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::End(_) => 0,
+        }
+    }
+}
+
+impl Part for ResponsePart {
+    fn data(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl<T> Default for Way<T> {
     fn default() -> Self {
         Self { parts: VecDeque::new(), bytes: 0, is_scheduled: false, is_paused: false }
     }
 }
 
-impl<T> Way<T> {
-    /// Adds a part with so many bytes; whether its sender is to wait.
-    fn push(&mut self, part: T, bytes: usize) -> bool {
+impl<T: Part> Way<T> {
+    /// Adds a part; whether its sender is to wait.
+    fn push(&mut self, part: T) -> bool {
+        self.bytes += part.cost();
         self.parts.push_back(part);
-        self.bytes += bytes;
         self.is_paused |= self.bytes >= WINDOW;
         self.is_paused
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let part = self.parts.pop_front()?;
+        self.bytes -= part.cost();
+        Some(part)
     }
 
     /// Whether the sender waits and there is room again; it is told once.
@@ -174,7 +209,7 @@ impl Relay {
             self.head.target(),
             self.upstream.endpoint(),
         );
-        self.put_response(ResponsePart::Failed(status), 0);
+        self.put_response(ResponsePart::Failed(status));
     }
 
     fn downstream<R>(
@@ -220,13 +255,13 @@ impl Relay {
     /// Hands on what of the body waits, as long as there is room.
     fn drain_request(&self, exchange: &mut client::Exchange<'_>) {
         let mut request = self.request.borrow_mut();
-        while let Some(part) = request.parts.pop_front() {
+        // What is written without room would only wait elsewhere, and its sender would go on.
+        while exchange.has_room()
+            && let Some(part) = request.pop()
+        {
             match part {
                 RequestPart::Data(data) => {
-                    request.bytes -= data.len();
-                    if exchange.write_bytes(data) != Written::Taken {
-                        return;
-                    }
+                    exchange.write_bytes(data);
                 }
                 RequestPart::End(trailers) => exchange.finish_with(&trailers),
             }
@@ -242,9 +277,9 @@ impl Relay {
     // The response.
 
     /// Takes a part of the response; whether the other server is to wait.
-    fn put_response(self: &Rc<Self>, part: ResponsePart, bytes: usize) -> bool {
+    fn put_response(self: &Rc<Self>, part: ResponsePart) -> bool {
         let mut response = self.response.borrow_mut();
-        let is_paused = response.push(part, bytes);
+        let is_paused = response.push(part);
         if !std::mem::replace(&mut response.is_scheduled, true) {
             let relay = self.clone();
             self.local.call_soon(move |reactor| {
@@ -259,21 +294,25 @@ impl Relay {
     /// Hands on what of the response waits, as long as there is room.
     fn drain_response(&self, exchange: &mut Exchange<'_>) {
         let mut response = self.response.borrow_mut();
-        while let Some(part) = response.parts.pop_front() {
+        while exchange.has_room()
+            && let Some(part) = response.pop()
+        {
             match part {
                 ResponsePart::Hint(hint) => exchange.send_informational(&hint),
                 ResponsePart::Start(head, length) => {
                     exchange.start(head, length);
                 }
                 ResponsePart::Data(data) => {
-                    response.bytes -= data.len();
-                    if exchange.write_bytes(data) != Written::Taken {
-                        return;
-                    }
+                    exchange.write_bytes(data);
                 }
                 ResponsePart::End(trailers) => exchange.finish_with(&trailers),
-                ResponsePart::Switch(head, there, early) => {
+                ResponsePart::Switch(head, there, early) if exchange.is_unanswered() => {
                     exchange.upgrade(&head, Box::new(Opening(Tunnel::new(there, early))));
+                }
+                ResponsePart::Switch(_, there, _) => {
+                    if let Some(mut there) = exchange.transport().connection(there) {
+                        there.abort_connection();
+                    }
                 }
                 ResponsePart::Failed(status) if exchange.is_unanswered() => {
                     exchange.respond(Response::status(status));
@@ -296,7 +335,7 @@ pub(super) struct Downstream(pub(super) Rc<Relay>);
 impl ExchangeHandler for Downstream {
     fn body_received(&mut self, exchange: &mut Exchange<'_>, data: &[u8]) -> Result {
         let part = RequestPart::Data(Bytes::copy_from_slice(data));
-        if self.0.request.borrow_mut().push(part, data.len()) {
+        if self.0.request.borrow_mut().push(part) {
             exchange.pause_reading();
         }
         self.0.schedule_request();
@@ -304,7 +343,7 @@ impl ExchangeHandler for Downstream {
     }
 
     fn body_ended(&mut self, _: &mut Exchange<'_>, trailers: &Headers) -> Result {
-        self.0.request.borrow_mut().push(RequestPart::End(trailers.clone()), 0);
+        self.0.request.borrow_mut().push(RequestPart::End(heads::trailers(trailers)));
         self.0.schedule_request();
         Ok(())
     }
@@ -320,7 +359,13 @@ impl ExchangeHandler for Downstream {
         self.0.is_abandoned.set(true);
         let relay = self.0.clone();
         self.0.local.call_soon(move |reactor| {
-            relay.upstream(reactor, |exchange| exchange.abort());
+            let aborted = relay.upstream(reactor, |exchange| exchange.abort());
+            // One that has just become a tunnel has no exchange, and nobody else who knows it.
+            if let (None, Some(up)) = (aborted, relay.up.get())
+                && let Some(mut transport) = reactor.connection(up.connection())
+            {
+                transport.abort_connection();
+            }
         });
     }
 }
@@ -341,7 +386,7 @@ impl ResponseHandler for UpstreamHandler {
         // The client was told to go on by this server.
         if head.status() != Status::CONTINUE {
             let (hint, _) = heads::response(head);
-            self.relay.put_response(ResponsePart::Hint(hint), 0);
+            self.relay.put_response(ResponsePart::Hint(hint));
         }
         Ok(())
     }
@@ -351,6 +396,9 @@ impl ResponseHandler for UpstreamHandler {
         exchange: &mut client::Exchange<'_>,
         head: &ResponseHead,
     ) -> Result {
+        if self.relay.is_abandoned.get() {
+            return Err("the client has gone".into());
+        }
         let (response, length) = heads::response(head);
         let part = if heads::is_switching(head) {
             let early = Rc::<RefCell<Early>>::default();
@@ -360,20 +408,20 @@ impl ResponseHandler for UpstreamHandler {
         } else {
             ResponsePart::Start(response, length)
         };
-        self.relay.put_response(part, 0);
+        self.relay.put_response(part);
         Ok(())
     }
 
     fn body_received(&mut self, exchange: &mut client::Exchange<'_>, data: &[u8]) -> Result {
         let part = ResponsePart::Data(Bytes::copy_from_slice(data));
-        if self.relay.put_response(part, data.len()) {
+        if self.relay.put_response(part) {
             exchange.pause_reading();
         }
         Ok(())
     }
 
     fn body_ended(&mut self, exchange: &mut client::Exchange<'_>, trailers: &Headers) -> Result {
-        self.relay.put_response(ResponsePart::End(trailers.clone()), 0);
+        self.relay.put_response(ResponsePart::End(heads::trailers(trailers)));
         if exchange.is_reusable() {
             let (upstream, id) = (self.relay.upstream.clone(), exchange.id().connection());
             self.relay.local.call_soon(move |reactor| upstream.give_back(reactor, id));

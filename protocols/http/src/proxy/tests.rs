@@ -206,7 +206,13 @@ fn paths_below_a_mount_are_put_behind_the_base_and_dots_lead_nowhere() {
         ("/m/a/./b", Err("400")),
         ("/m/a%2F..%2Fb", Err("400")),
         ("/m/a%5c..%5cb", Err("400")),
+        ("/m/..;/x", Err("400")),
+        ("/m/..;a=b/x", Err("400")),
+        ("/m/%2e%2e;/x", Err("400")),
+        ("/m/..%3bx/y", Err("400")),
+        ("/m/.;/x", Err("400")),
         ("/m/a..b", Ok("/base/a..b")),
+        ("/m/a;..", Ok("/base/a;..")),
     ] {
         let origin = Origin::answering(&[Some(OK)]);
         let mut simulation = network(Routes::new().mount("/m", proxy()), &origin);
@@ -274,8 +280,8 @@ fn an_upgrade_makes_a_tunnel_in_which_bytes_go_as_they_are() {
     let origin = Origin::answering(&[Some(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\nX-A: b\r\n\r\nearly",
     )]);
-    let mut simulation = network(proxy(), &origin);
-    let wire = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nfirst";
+    let mut simulation = network(proxy().upgrade_to("x"), &origin);
+    let wire = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x, y\r\n\r\nfirst";
     let mut peer = dial(&mut simulation, wire);
     assert_eq!(
         text(&mut peer),
@@ -290,6 +296,93 @@ fn an_upgrade_makes_a_tunnel_in_which_bytes_go_as_they_are() {
     peer.shutdown();
     simulation.run_for(Duration::from_secs(5));
     assert!(peer.is_ended(), "a close goes through, and comes back");
+}
+
+#[test]
+fn a_slow_server_holds_the_client_back() {
+    let mut simulation = Simulation::calm();
+    struct Deaf;
+    impl Protocol for Deaf {
+        fn connection_made(&mut self, transport: &mut Transport<'_>) -> Result {
+            transport.pause_reading();
+            Ok(())
+        }
+        fn data_received(&mut self, _: &mut Transport<'_>, _: &mut BytesMut) -> Result {
+            Ok(())
+        }
+    }
+    simulation.reactor().listen(ORIGIN, |_| Deaf).expect("a free place");
+    simulation.reactor().listen(PROXY, Site::new(proxy())).expect("a free place");
+    simulation.capacity(10_000);
+    let mut peer = simulation.dial(PROXY).expect("a good address");
+    peer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n");
+    peer.write(&vec![b'x'; 20_000_000]);
+    simulation.run_for(Duration::from_secs(20));
+    let sent = 20_000_000 - peer.unsent();
+    assert!(sent < 1_000_000, "{sent} bytes are on their way to one that does not read");
+}
+
+#[test]
+fn what_would_be_a_way_around_the_proxy_does_not_go_on() {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: h2c";
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket, h2c";
+    for (head, goes_on) in [
+        (format!("GET / HTTP/1.1\r\nHost: h\r\n{upgrade}\r\n\r\n"), None),
+        (format!("GET / HTTP/1.0\r\nHost: h\r\n{websocket}\r\n\r\n"), None),
+        (format!("POST / HTTP/1.1\r\nHost: h\r\n{websocket}\r\nContent-Length: 1\r\n\r\na"), None),
+        (
+            format!("GET / HTTP/1.1\r\nHost: h\r\n{websocket}\r\n\r\n"),
+            Some("\r\nUpgrade: websocket\r\n"),
+        ),
+    ] {
+        let origin = Origin::answering(&[Some("")]);
+        let mut simulation = network(proxy(), &origin);
+        dial(&mut simulation, &head);
+        let got = origin.got();
+        match goes_on {
+            Some(line) => assert!(got.contains(line), "{got}"),
+            None => assert!(!got.contains("Upgrade") && got.contains(" / HTTP"), "{got}"),
+        }
+    }
+    let origin = Origin::answering(&[Some(""), Some("")]);
+    let mut simulation = network(proxy(), &origin);
+    dial(
+        &mut simulation,
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\
+         X-Forwarded-For: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\nAuthorization: x\r\n\
+         Transfer-Encoding: gzip\r\nX-Sum: 1\r\n\r\n",
+    );
+    let got = origin.got();
+    assert!(got.ends_with("\r\n0\r\nX-Sum: 1\r\n\r\n"), "{got}");
+}
+
+#[test]
+fn the_last_proxy_of_a_chain_answers_itself() {
+    for (method, hops, status) in [("OPTIONS", "0", "204"), ("TRACE", "0", "405")] {
+        let origin = Origin::default();
+        let mut simulation = network(proxy(), &origin);
+        let head = format!("{method} / HTTP/1.1\r\nHost: h\r\nMax-Forwards: {hops}\r\n\r\n");
+        let mut peer = dial(&mut simulation, &head);
+        assert!(text(&mut peer).starts_with(&format!("HTTP/1.1 {status} ")), "{method}");
+        assert_eq!(origin.got(), "");
+    }
+    let origin = Origin::answering(&[Some("")]);
+    let mut simulation = network(proxy(), &origin);
+    dial(&mut simulation, "OPTIONS / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 3\r\n\r\n");
+    assert!(origin.got().contains("\r\nMax-Forwards: 2\r\n"));
+}
+
+#[test]
+fn a_body_that_somebody_has_had_gathered_goes_on_whole() {
+    let origin = Origin::answering(&[Some(OK)]);
+    let mut inner = proxy();
+    let outer = with_exchange(move |request, exchange| inner.request_received(request, exchange));
+    let mut simulation = network(outer, &origin);
+    let wire =
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    let mut peer = dial(&mut simulation, wire);
+    assert!(origin.got().ends_with("\r\nContent-Length: 2\r\n\r\nab"));
+    assert_eq!(text(&mut peer), OK);
 }
 
 /// Whatever the network does, both bodies come through whole, and memory stays bounded.
@@ -331,7 +424,12 @@ fn any_network_carries_both_bodies_whole() {
 }
 
 #[test]
-fn a_slow_client_holds_the_server_back() {
+fn a_slow_client_holds_the_server_back_whether_or_not_the_length_is_known() {
+    hold_back(true);
+    hold_back(false);
+}
+
+fn hold_back(known: bool) {
     let produced = Rc::new(Cell::new(0));
     let count = produced.clone();
     let mut simulation = Simulation::calm();
@@ -339,11 +437,12 @@ fn a_slow_client_holds_the_server_back() {
         let count = count.clone();
         HttpServer::new(with_exchange(move |_, _| {
             let count = count.clone();
+            let length = known.then_some(20_000_000);
             let pieces = (0..2000).map(move |_| {
                 count.set(count.get() + 10_000);
                 Bytes::from(vec![b'x'; 10_000])
             });
-            Ok(Response::new(Status::OK).pulled(None, pieces).into())
+            Ok(Response::new(Status::OK).pulled(length, pieces).into())
         }))
     };
     simulation.reactor().listen(ORIGIN, origin).expect("a free place");

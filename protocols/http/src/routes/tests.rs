@@ -114,6 +114,21 @@ fn routes_within_routes_see_what_is_left_and_all_parameters() {
 }
 
 #[test]
+fn a_body_goes_to_the_handler_that_its_head_was_for() {
+    let api = || Routes::new().post("/users", say("api"));
+    let outer = || {
+        Routes::new()
+            .get("/users", say("page"))
+            .post("/admin", say("admin"))
+            .fallback(Routes::new().mount("/api", api().post("/admin", say("api-admin"))))
+    };
+    assert_eq!(ask(outer(), "POST", "/api/users").1, "api  /users");
+    assert_eq!(ask(outer(), "POST", "/api/admin").1, "api-admin  /admin");
+    assert_eq!(ask(outer(), "POST", "/admin").1, "admin  /admin");
+    assert_eq!(ask(outer(), "POST", "/users").0, 405);
+}
+
+#[test]
 #[should_panic(expected = "the route GET /a/{b}: there is another one for this path and method")]
 fn two_handlers_for_one_path_and_method_are_a_mistake() {
     let _ = Routes::new().get("/a/{a}", say("1")).get("/a/{b}", say("2"));

@@ -65,6 +65,8 @@ impl Deadline {
         self.number = connection.number();
         self.at = match awaited {
             Awaited::Input(Waiting::Handler) => None,
+            // Empty lines before a request are no sign of life.
+            Awaited::Input(Waiting::Request) if same && self.at.is_some() => self.at,
             Awaited::Input(Waiting::Request) => Some(now + config.idle_timeout),
             // From its first byte to its last.
             Awaited::Input(Waiting::Head) if same => self.at,

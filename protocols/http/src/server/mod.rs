@@ -325,7 +325,7 @@ impl HttpServer {
                 .and_then(|()| self.go_on(transport));
             return self.conclude(transport, result);
         }
-        if !self.connection.is_idle() {
+        if !self.connection.is_idle() && !self.connection.is_draining() {
             return;
         }
         if self.connection.number() > 0 {

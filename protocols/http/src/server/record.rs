@@ -35,7 +35,8 @@ impl HttpServer {
     /// The head of a request, or its body, was refused.
     pub(super) fn note_unreadable(&mut self, input: &[u8]) {
         let Some(record) = &mut self.record else { return };
-        if record.began.is_none() {
+        // What is left of the body of a request that was answered is none of its own.
+        if record.began.is_none() && self.connection.is_between_requests() {
             let input = &input[..input.len().min(LONGEST_LINE)];
             let end = memchr::memchr(b'\n', input).unwrap_or(input.len());
             let line = &input[..end];

@@ -23,6 +23,7 @@ mod tests;
 mod tunnel;
 mod upload;
 
+#[cfg(any(test, feature = "_tls"))]
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

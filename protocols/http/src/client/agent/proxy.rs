@@ -90,6 +90,7 @@ impl Proxy {
     }
 
     /// As it is shown, without its password.
+    #[cfg(any(test, feature = "_tls"))]
     pub(super) fn shown(&self) -> String {
         format!("http://{}:{}", self.host, self.port)
     }

@@ -163,3 +163,22 @@ fn every_request_is_written_down_once_with_what_came_of_it() {
         ]
     );
 }
+
+#[test]
+fn what_is_left_of_a_body_is_no_request_of_its_own() {
+    let paper = Paper::default();
+    let handler = with_exchange(|_, _| Ok(Reply::Later));
+    let refuse = |_: &Request, _: &mut Exchange<'_>| Some(Response::text("no"));
+    let site = Site::new(crate::HandlerExt::with(handler, refuse));
+    let (mut simulation, _) = serve(&site.access_log(AccessLog::to(paper.clone())));
+    let mut peer =
+        dial(&mut simulation, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nab");
+    assert!(text(&mut peer).ends_with("no"));
+    peer.shutdown();
+    let mut other =
+        dial(&mut simulation, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    other.write(b"nonsense\r\n");
+    simulation.run_for(Duration::from_secs(1));
+    let line = "\"POST / HTTP/1.1\" 200 2 \"-\" \"-\"";
+    assert_eq!(paper.lines(), [line, line]);
+}
