@@ -119,6 +119,9 @@ impl CookieJar {
     pub(super) fn keep(&self, url: &Url, set_cookie: &str, now: SystemTime) -> bool {
         let mut inner = self.inner.borrow_mut();
         let Some(cookie) = inner.judge(url, set_cookie, now) else { return false };
+        if url.scheme() != "https" && inner.cookies.iter().any(|other| other.is_guarded(&cookie)) {
+            return false;
+        }
         inner.cookies.retain(|cookie| cookie.expires.is_none_or(|expires| expires > now));
         if cookie.expires.is_some_and(|expires| expires <= now) {
             inner.cookies.retain(|other| !other.is_same(&cookie));
@@ -163,6 +166,18 @@ impl Cookie {
             && self.domain == other.domain
             && self.host_only == other.host_only
             && self.path == other.path
+    }
+}
+
+impl Cookie {
+    /// Whether this is a cookie of https alone in whose place `other` would be seen: who listens on the
+    /// way could set it (RFC 6265bis §5.7, "leave secure cookies alone").
+    fn is_guarded(&self, other: &Self) -> bool {
+        let (one, two) = (&self.domain, &other.domain);
+        self.secure
+            && self.name == other.name
+            && (one == two || is_below(one, two) || is_below(two, one))
+            && is_under(&other.path, &self.path)
     }
 }
 
@@ -246,7 +261,16 @@ impl Inner {
             return None;
         }
         // RFC 6265bis: what is for https is set by https, and these names promise something.
-        let lower = cookie.name.to_ascii_lowercase();
+        // (One without a name is sent as its value, which must not look like them.)
+        let lower = match cookie.name.as_str() {
+            "" => cookie.value.to_ascii_lowercase(),
+            name => name.to_ascii_lowercase(),
+        };
+        if cookie.name.is_empty()
+            && (lower.starts_with("__secure-") || lower.starts_with("__host-"))
+        {
+            return None;
+        }
         let promised = (!lower.starts_with("__secure-") || cookie.secure)
             && (!lower.starts_with("__host-")
                 || (cookie.secure && cookie.host_only && has_path && cookie.path == "/"));

@@ -178,6 +178,12 @@ impl Pool {
         if !slot.open.contains(&id) {
             return; // it has gone
         }
+        if state.limits.idle == 0 {
+            // What is never kept is never used again, not even at once.
+            slot.open.retain(|&open| open != id);
+            self.close(id);
+            return self.make_room_known(state, origin);
+        }
         while let Some(promise) = slot.waiting.pop_front() {
             state.waiting -= 1;
             if promise.is_wanted() {

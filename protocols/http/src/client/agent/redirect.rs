@@ -32,6 +32,13 @@ pub(super) struct Hop {
     pub(super) url: Url,
     pub(super) headers: Headers,
     pub(super) body: Body,
+    /// It has left the origin that it was for, and what tells who asks stays behind, whatever comes.
+    pub(super) has_left: bool,
+}
+
+/// Whether a field tells who asks.
+pub(super) fn is_sensitive(name: &str) -> bool {
+    SENSITIVE.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 impl Hop {
@@ -57,6 +64,7 @@ impl Hop {
             return Err(ClientError::BodyIsGone { url: shown(&self.url), status });
         }
         if next.origin() != self.url.origin() {
+            self.has_left = true;
             self.headers = without(&self.headers, SENSITIVE);
         }
         self.url = next;
@@ -114,7 +122,8 @@ mod tests {
             assert!(headers.append(name, "x"));
         }
         let url = Url::parse(url).expect("a URL");
-        Hop { method, url, headers, body: Body::Whole("x".into()) }
+        let body = Body::Whole("x".into());
+        Hop { method, url, headers, body, has_left: false }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::error::{ClientError, shown};
 use super::incoming::{Answer, answer};
 use super::pool::{Asked, Grant, Lease};
 use super::proxy::credentials;
-use super::redirect::Hop;
+use super::redirect::{Hop, is_sensitive};
 use super::request::{Body, Request};
 use super::response::{Alarm, ResponseBody, StreamedResponse};
 use super::upload::{self, Upload};
@@ -34,7 +34,7 @@ impl Shared {
         let Request { method, url, headers, body, timeout, redirects, .. } = request;
         let limit = timeout.or(self.options.timeout);
         let mut alarm = Alarm(limit.map(|limit| (self.local.sleep(limit), limit)));
-        let mut hop = Hop { method, url: url?, headers, body };
+        let mut hop = Hop { method, url: url?, headers, body, has_left: false };
         if method == Method::Connect {
             let problem =
                 "CONNECT is for proxies: set one, and ask for what is behind it".to_owned();
@@ -215,7 +215,11 @@ impl Shared {
             }
         }
         for (name, value) in self.options.headers.iter().filter(|(name, _)| !has(name)) {
-            head = head.header(name, value);
+            let stays =
+                (hop.has_left && is_sensitive(name)) || name.eq_ignore_ascii_case("upgrade");
+            if !stays {
+                head = head.header(name, value);
+            }
         }
         if self.decodes(&hop.headers) {
             head = head.header("Accept-Encoding", decode::ACCEPTED);

@@ -53,7 +53,11 @@ impl Upload {
                     if let Some(left) = left {
                         *left = left.saturating_sub(piece.len() as u64);
                     }
-                    if exchange.write_bytes(piece) != Written::Taken {
+                    let written = exchange.write_bytes(piece);
+                    if *left == Some(0) {
+                        break; // what is beyond is not asked for
+                    }
+                    if written != Written::Taken {
                         return Ok(());
                     }
                 }

@@ -114,3 +114,25 @@ fn what_was_saved_can_be_put_back() {
     jar.cookies().into_iter().for_each(|cookie| other.insert(cookie));
     assert_eq!(other.header("http://a.test/p", now()).as_deref(), Some("x=1"));
 }
+
+#[test]
+fn who_listens_on_the_way_sets_no_cookie_of_https() {
+    let (jar, now) = (CookieJar::new(), SystemTime::UNIX_EPOCH);
+    let url = |text: &str| Url::parse(text).expect("a good URL");
+    let secure = url("https://www.example.com/");
+    assert!(jar.keep(&secure, "sid=right; Secure; Path=/; Domain=example.com", now));
+    for (from, field) in [
+        ("http://www.example.com/", "sid=mine; Path=/"),
+        ("http://www.example.com/", "sid=mine; Path=/; Domain=example.com"),
+        ("http://example.com/", "sid=; Max-Age=0; Path=/; Domain=example.com"),
+        ("http://example.com/", "sid=mine; Path=/login"),
+    ] {
+        assert!(!jar.keep(&url(from), field, now), "{from} {field}");
+    }
+    assert_eq!(jar.for_url(&secure, now).as_deref(), Some("sid=right"));
+    assert!(jar.keep(&url("http://www.example.com/"), "other=1; Path=/", now));
+    // What is sent without a name looks like one with a name of promise.
+    for field in ["=__Host-sid=evil; Domain=example.com", "=__SECURE-sid=evil", "__host-sid"] {
+        assert!(!jar.keep(&secure, field, now), "{field}");
+    }
+}

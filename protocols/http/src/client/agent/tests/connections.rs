@@ -148,6 +148,33 @@ fn connections_that_are_kept_are_few_and_end_with_the_client() {
 }
 
 #[test]
+fn where_none_is_kept_none_is_used_again_by_those_who_wait_either() {
+    let mut world =
+        World::new(Client::builder().max_idle_connections(0).max_connections_per_origin(1));
+    let poison = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
+    let stage = world.play("10.0.0.1:80", [Act::say(poison), ok("2"), ok("3")]);
+    let all: Vec<_> = (0..3).map(|_| world.ask(Request::get("http://a.test/"))).collect();
+    let answers: Vec<_> =
+        all.iter().map(|one| world.result(one).expect("an answer").text().into_owned()).collect();
+    assert_eq!(answers, ["1", "2", "3"]);
+    assert_eq!(stage.connections.get(), 3);
+}
+
+#[test]
+fn what_is_beyond_a_length_is_not_asked_for() {
+    let mut world = World::new(Client::builder());
+    let stage = world.play("10.0.0.1:80", [ok("")]);
+    let endless = std::iter::repeat_n(bytes::Bytes::from("ab"), 1_000_000);
+    let asked = Rc::new(Cell::new(0));
+    let count = asked.clone();
+    let endless = endless.inspect(move |_| count.set(count.get() + 1));
+    let pending = world.ask(Request::put("http://a.test/").pulled(Some(4), endless));
+    world.result(&pending).expect("an answer");
+    assert!(stage.heard().contains("Content-Length: 4\r\n"));
+    assert_eq!(asked.get(), 2);
+}
+
+#[test]
 fn a_server_that_closes_each_time_is_asked_each_time_anew() {
     let mut world = World::new(Client::builder().max_connections_per_origin(1));
     let closing = |_: &crate::Request| crate::Response::text("bye").close();

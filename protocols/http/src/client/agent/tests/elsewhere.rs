@@ -51,6 +51,28 @@ fn secrets_stay_with_the_origin_that_they_were_meant_for() {
 }
 
 #[test]
+fn secrets_of_the_client_as_a_whole_stay_behind_too() {
+    let builder = Client::builder()
+        .header("Authorization", "Bearer secret")
+        .header("Cookie", "secret=1")
+        .header("Upgrade", "h2c")
+        .header("X-Client", "kept");
+    let mut world = World::new(builder);
+    let first = world.play(
+        "10.0.0.1:80",
+        [Act::say("HTTP/1.1 302 x\r\nLocation: http://b.test/\r\nContent-Length: 0\r\n\r\n")],
+    );
+    // Nor do they come back where the way leads back.
+    let back = "HTTP/1.1 302 x\r\nLocation: http://b.test/2\r\nContent-Length: 0\r\n\r\n";
+    let other = world.play("10.0.0.2:80", [Act::say(back), ok("")]);
+    world.get("http://a.test/").expect("an answer");
+    assert!(first.heard().contains("Bearer secret") && first.heard().contains("secret=1"));
+    assert!(!first.heard().contains("Upgrade"), "{}", first.heard());
+    assert!(!other.heard().contains("secret"), "{}", other.heard());
+    assert_eq!(other.heard().matches("X-Client: kept").count(), 2);
+}
+
+#[test]
 fn a_body_is_sent_again_where_that_can_be() {
     let body = |request: &crate::Request| match request.path() {
         "/307" => leads(307, "/end"),
