@@ -25,6 +25,8 @@ use crate::codec::ResponseHead;
 const HIGH_WATER_MARK: usize = 64 * 1024;
 /// A quarter of it, so that reading resumes before the reader runs dry and not for each piece.
 const LOW_WATER_MARK: usize = HIGH_WATER_MARK / 4;
+/// What a piece costs besides its bytes: small chunks are mostly that.
+const OVERHEAD: usize = 64;
 
 #[derive(Default)]
 struct Incoming {
@@ -84,7 +86,7 @@ impl Answer {
         poll_fn(|context| {
             let mut incoming = self.incoming.borrow_mut();
             if let Some(piece) = incoming.pieces.pop_front() {
-                incoming.buffered -= piece.len();
+                incoming.buffered -= piece.len() + OVERHEAD;
                 if incoming.is_paused && incoming.buffered <= LOW_WATER_MARK {
                     incoming.is_paused = false;
                     self.with_exchange(|exchange| exchange.resume_reading());
@@ -157,7 +159,7 @@ impl ResponseHandler for Receiver {
     fn body_received(&mut self, exchange: &mut Exchange<'_>, data: &[u8]) -> Result {
         self.put(|incoming| {
             incoming.pieces.push_back(Bytes::copy_from_slice(data));
-            incoming.buffered += data.len();
+            incoming.buffered += data.len() + OVERHEAD;
             if incoming.buffered >= HIGH_WATER_MARK {
                 incoming.is_paused = true;
                 exchange.pause_reading();

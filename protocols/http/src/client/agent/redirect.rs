@@ -5,7 +5,7 @@
 use url::Url;
 
 use super::ClientError;
-use super::error::shown;
+use super::error::{shown, shown_text};
 use super::request::{Body, checked};
 use crate::codec::ResponseHead;
 use crate::{Headers, Method, Status};
@@ -74,7 +74,7 @@ impl Hop {
     fn resolve(&self, location: &[u8]) -> Result<Url, ClientError> {
         let bad = |problem: String| ClientError::BadRedirect {
             url: shown(&self.url),
-            location: String::from_utf8_lossy(location).into_owned(),
+            location: shown_text(&String::from_utf8_lossy(location)),
             problem,
         };
         let text = str::from_utf8(location).map_err(|_| bad("it is no UTF-8".to_owned()))?;

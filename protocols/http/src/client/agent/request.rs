@@ -8,6 +8,7 @@ use bytes::Bytes;
 use url::Url;
 
 use super::ClientError;
+use super::error::shown_text;
 use crate::{Headers, LOG, Method};
 
 /// A request: method, URL, header fields, and the body or where it comes from.
@@ -82,7 +83,7 @@ impl Request {
     pub fn new(method: Method, url: impl AsRef<str>) -> Self {
         let given = url.as_ref();
         let url = Url::parse(given).map_err(|error| ClientError::BadUrl {
-            url: given.to_owned(),
+            url: shown_text(given),
             problem: error.to_string(),
         });
         Self {

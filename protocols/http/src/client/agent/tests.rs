@@ -235,6 +235,18 @@ fn what_is_no_url_is_told_later_and_in_words() {
 }
 
 #[test]
+fn no_error_shows_a_password() {
+    let mut world = World::new(Client::builder());
+    let bad = "Location: http://me:secret@b.test:99999/\r\nContent-Length: 0\r\n\r\n";
+    world.play("10.0.0.1:80", [Act::say(format!("HTTP/1.1 302 x\r\n{bad}"))]);
+    for url in ["http://me:secret@a.test:99999/", "http://me:se@cret@/", "http://me:secret@a.test/"]
+    {
+        let error = world.get(url).expect_err("it leads nowhere").to_string();
+        assert!(!error.contains("secret") && !error.contains("se@"), "{error}");
+    }
+}
+
+#[test]
 fn an_answer_of_500_is_an_answer() {
     let mut world = World::new(Client::builder());
     world.serve("10.0.0.1:80", |_| Status::INTERNAL_SERVER_ERROR.into());
