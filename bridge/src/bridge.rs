@@ -61,7 +61,7 @@ pub(crate) struct Shared {
     /// The side of AMQP.
     task: RefCell<Option<Deferred<()>>>,
     /// Whoever waits until nothing is under way.
-    drained: RefCell<Option<Promise<()>>>,
+    drained: RefCell<Vec<Promise<()>>>,
     /// Of what has been warned. What ends is taken out again.
     warned: RefCell<BTreeSet<Warning>>,
 }
@@ -125,7 +125,8 @@ impl Bridge {
         let subscription = shared.subscription.borrow_mut().take();
         drop(subscription);
         let (promise, drained) = shared.local.deferred();
-        *shared.drained.borrow_mut() = Some(promise);
+        // (A stop may come while another is under way.)
+        shared.drained.borrow_mut().push(promise);
         shared.look_whether_drained();
         let local = shared.local.clone();
         local.spawn(async move {
@@ -177,7 +178,11 @@ impl Shared {
 
     /// One side is there, or not any more.
     pub(crate) fn note(&self, side: &Cell<bool>, is_there: bool, what: &str) {
-        if self.is_stopping.get() || side.replace(is_there) == is_there {
+        let is_known = side.replace(is_there) == is_there;
+        if self.is_stopping.get() {
+            return self.look_whether_drained(); // who waits for a side that has gone, waits no more
+        }
+        if is_known {
             return;
         }
         let Options { name, channels, exchange, redis, .. } = &self.options;
@@ -219,11 +224,10 @@ impl Shared {
     pub(crate) fn look_whether_drained(&self) {
         let to_redis = self.to_redis.borrow().is_idle() || !self.redis.is_connected();
         let to_amqp = self.to_amqp.borrow().is_idle() || !self.has_amqp.get();
-        if to_redis
-            && to_amqp
-            && let Some(promise) = self.drained.borrow_mut().take()
-        {
-            promise.succeed(());
+        if to_redis && to_amqp {
+            for promise in self.drained.take() {
+                promise.succeed(());
+            }
         }
     }
 

@@ -132,7 +132,7 @@ async fn join(shared: &Rc<Shared>) -> Result<String> {
 async fn consume(shared: &Rc<Shared>, mut consumer: Consumer) -> Result {
     while let Some(delivery) = consumer.next().await? {
         if shared.is_stopping.get() {
-            break;
+            continue; // what is under way to AMQP still needs this connection
         }
         shared.delivered(delivery);
         if let Some(room) = shared.room() {

@@ -56,7 +56,13 @@ impl Deadline {
                     self.stalled = Some((now, buffered));
                 }
             }
-            _ => self.stalled = None,
+            _ => {
+                if self.stalled.take().is_some() {
+                    // A ping that waited behind all that is on its way only now.
+                    self.heard = Some(now);
+                    self.pinged = None;
+                }
+            }
         }
         self.arm(connection, transport);
     }
@@ -86,8 +92,9 @@ impl Deadline {
                 false => Due::Failed(Error::CloseTimeout),
             });
         }
-        if transport.is_reading_paused() {
-            // Nobody listens: there is nothing to be heard.
+        if transport.is_reading_paused() || self.stalled.is_some() {
+            // Nobody listens: there is nothing to be heard. Or a ping would only wait behind what the
+            // peer has yet to take, for which it has another time.
             self.heard = Some(now);
             self.pinged = None;
         }

@@ -222,6 +222,9 @@ impl WebSocketProtocol {
         if self.connection.is_closed() && self.connection.is_server() {
             transport.lose_connection();
         }
+        if self.connection.is_close_sent() && transport.is_reading_paused() {
+            transport.resume_reading(); // the peer's own close is all that is awaited
+        }
         if !transport.is_closing() {
             self.deadline.update(&self.connection, transport);
         }
