@@ -18,13 +18,32 @@ pub(super) struct Opened {
     pub(super) subprotocol: Option<String>,
 }
 
-/// Reads the answer that `input` begins with, and how many octets it has. `None` if it is not whole
-/// yet.
+/// Responses before the answer (RFC 9110 §15.2) that are passed over.
+const MAX_INFORMATIONAL: usize = 8;
+
+/// Reads the answer that `input` begins with, and how many octets it has, with those of the 1xx responses
+/// before it. `None` if it is not whole yet.
 pub(super) fn read(
     input: &[u8],
     key: &str,
     client: &WebSocketClient,
 ) -> Result<Option<(Opened, usize)>, HandshakeError> {
+    let mut at = 0;
+    for _ in 0..=MAX_INFORMATIONAL {
+        let Some((status, headers, size)) = read_head(&input[at..])? else { return Ok(None) };
+        at += size;
+        if status == Status::SWITCHING_PROTOCOLS {
+            return Ok(Some((judge(&headers, key, client)?, at)));
+        }
+        if !status.is_informational() {
+            return Err(HandshakeError::Refused { status, headers });
+        }
+    }
+    Err(HandshakeError::Malformed)
+}
+
+/// One head, and how many octets it has.
+fn read_head(input: &[u8]) -> Result<Option<(Status, Headers, usize)>, HandshakeError> {
     let mut slots = slots();
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -39,11 +58,7 @@ pub(super) fn read(
     let status = parsed.code.and_then(Status::from_code).ok_or(HandshakeError::Malformed)?;
     let mut headers = Headers::new();
     headers.fill(head, parsed.headers);
-    if status != Status::SWITCHING_PROTOCOLS {
-        return Err(HandshakeError::Refused { status, headers });
-    }
-    let opened = judge(&headers, key, client)?;
-    Ok(Some((opened, size)))
+    Ok(Some((status, headers, size)))
 }
 
 fn judge(headers: &Headers, key: &str, client: &WebSocketClient) -> Result<Opened, HandshakeError> {

@@ -204,6 +204,10 @@ fn a_client_opens_if_the_answer_is_right_and_fails_once_if_it_is_not() {
     let with = |extra: &str| GOOD.replace("\r\n\r\n", &format!("\r\n{extra}\r\n\r\n"));
     for (answer, expected) in [
         (GOOD.to_owned(), Ok(())),
+        (
+            format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nLink: </a>\r\n\r\n{GOOD}"),
+            Ok(()),
+        ),
         (with("Sec-WebSocket-Protocol: b"), Ok(())),
         (
             "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned(),
