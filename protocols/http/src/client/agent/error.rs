@@ -188,10 +188,9 @@ pub(super) fn shown(url: &Url) -> String {
 /// A text that is no URL, for showing: without what may be a user and a password in it.
 pub(super) fn shown_text(given: &str) -> String {
     let start = given.find("://").map_or(0, |at| at + 3);
-    let rest = &given[start..];
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{}{}", &given[..start], &rest[at + 1..]),
+    // (A password may have been meant to hold `/`, `?` or `#`.)
+    match given[start..].rfind('@') {
+        Some(at) => format!("{}{}", &given[..start], &given[start + at + 1..]),
         None => given.to_owned(),
     }
 }
