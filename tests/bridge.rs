@@ -3,44 +3,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests of whole programs live in real time")]
 
+#[path = "support/configuration.rs"]
+mod configuration;
 mod support;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 
+use configuration::File;
 use ropewalk::amqp::client::{
     Client as Amqp, ConsumeOptions, Error, ExchangeDeclare, QueueDeclare,
 };
 use ropewalk::redis::client::Client as Redis;
-use support::{Server, python, root, short_scratch};
-
-/// A configuration file that a test writes again and again. Dropping it removes it.
-struct File {
-    directory: PathBuf,
-    path: String,
-}
-
-impl File {
-    fn new(text: &str) -> Self {
-        let directory = short_scratch();
-        let path = directory.join("ropewalk.toml").to_str().expect("text").to_owned();
-        let file = Self { directory, path };
-        file.write(text);
-        file
-    }
-
-    fn write(&self, text: &str) {
-        fs::write(&self.path, text).expect("it is ours");
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
+use support::{Server, python, root};
 
 const SERVICES: &str = "[[service]]\nkind = 'redis'\nlisten = ['127.0.0.1:0']\npassword = 'secret'\n\
     [[service]]\nkind = 'amqp'\nlisten = ['127.0.0.1:0']\nmemory = true\n";

@@ -2,36 +2,21 @@
 
 #[path = "support/certificate.rs"]
 mod certificate;
+#[path = "support/configuration.rs"]
+mod configuration;
 mod support;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use support::{PATIENCE, Server, python, root, short_scratch};
-
-/// A configuration file that a test writes again and again. Dropping it removes it.
-struct File {
-    directory: PathBuf,
-    path: String,
-}
+use configuration::File;
+use support::{PATIENCE, Server, python, root};
 
 impl File {
-    fn new(text: &str) -> Self {
-        let directory = short_scratch();
-        let path = directory.join("ropewalk.toml").to_str().expect("text").to_owned();
-        let file = Self { directory, path };
-        file.write(text);
-        file
-    }
-
-    fn write(&self, text: &str) {
-        fs::write(&self.path, text).expect("it is ours");
-    }
-
     /// A path beside it.
     fn beside(&self, name: &str) -> String {
         self.directory.join(name).to_str().expect("text").to_owned()
@@ -43,12 +28,6 @@ impl File {
 
     fn check(&self) -> Output {
         ropewalk(&["serve", "--check", "--config", &self.path])
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

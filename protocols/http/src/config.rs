@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::codec::MAX_FIELDS;
+use crate::setters::setters;
 
 /// Browsers stay below 16 KiB even with large cookies; nginx allows 4 × 8 KiB.
 const MAX_HEAD: usize = 32 * 1024;
@@ -61,17 +62,6 @@ impl Default for Config {
             server: None,
         }
     }
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        #[must_use]
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $name;
-            self
-        })*
-    };
 }
 
 impl Config {

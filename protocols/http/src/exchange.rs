@@ -7,15 +7,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use ropewalk_reactor::{ConnectionId, Deferred, Error, Protocol, TimerId, Transport, Written};
 
-use crate::connection::{Connection, Output, Sink};
+use crate::connection::Connection;
 use crate::filter::{Filters, ResponseFilter};
+use crate::flush::{flush, written};
 use crate::handler::ExchangeHandler;
 use crate::response::Body;
 use crate::{Headers, HttpServer, LOG, Request, Response};
-
-/// Output below this waits for more until the callback has returned; above it goes to the
-/// transport (which sends once a turn, all the same), so that the high-water mark is noticed.
-pub(crate) const FLUSH_AT: usize = 16 * 1024;
 
 /// Names one exchange: a connection, and the how-manieth of its requests. `Copy`; a stale one
 /// finds nothing.
@@ -219,7 +216,7 @@ impl<'a> Exchange<'a> {
         if length == 0 {
             return Some(self.written());
         }
-        flush(&mut self.connection.output, &mut self.transport, self.flow);
+        flush(&mut self.connection.output, &mut self.transport, &mut self.flow.is_congested);
         let written = self.transport.write_file(file, offset, length);
         self.flow.is_congested |= written == Written::AboveHighWater;
         self.connection.end_file();
@@ -351,46 +348,8 @@ impl<'a> Exchange<'a> {
     }
 
     fn written(&mut self) -> Written {
-        if self.connection.output.len() >= FLUSH_AT {
-            return flush(&mut self.connection.output, &mut self.transport, self.flow);
-        }
-        match self.transport.writability() {
-            Written::Taken if self.flow.is_congested => Written::AboveHighWater,
-            written => written,
-        }
-    }
-}
-
-/// Hands all output to the transport, and notes whether that was too much for now.
-pub(crate) fn flush(
-    output: &mut Output,
-    transport: &mut Transport<'_>,
-    flow: &mut Flow,
-) -> Written {
-    if output.is_empty() {
-        return transport.writability();
-    }
-    let mut sink = ToTransport { transport, written: Written::Taken };
-    output.drain(&mut sink);
-    let written = sink.written;
-    if written == Written::AboveHighWater {
-        flow.is_congested = true;
-    }
-    written
-}
-
-struct ToTransport<'a, 'b> {
-    transport: &'a mut Transport<'b>,
-    written: Written,
-}
-
-impl Sink for ToTransport<'_, '_> {
-    fn write(&mut self, data: &[u8]) {
-        self.written = self.transport.write(data);
-    }
-
-    fn write_bytes(&mut self, data: Bytes) {
-        self.written = self.transport.write_bytes(data);
+        let is_congested = &mut self.flow.is_congested;
+        written(&mut self.connection.output, &mut self.transport, is_congested)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Config;
+use crate::setters::setters;
 
 /// What curl allows for one field; Go's and Node's limits for a whole head are 1 MiB and 16 KiB.
 const MAX_HEAD: usize = 64 * 1024;
@@ -42,17 +43,6 @@ impl Default for ConnectionConfig {
             idle_timeout: None,
         }
     }
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        #[must_use]
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $name;
-            self
-        })*
-    };
 }
 
 impl ConnectionConfig {

@@ -11,11 +11,7 @@ use ropewalk_reactor::{BoxError, ConnectionId, Promise, Protocol, TimerId, Trans
 use super::connection::ClientConnection;
 use super::{Failure, HttpClient, ResponseHandler};
 use crate::Headers;
-use crate::connection::{Output, Sink};
-
-/// Output below this waits for more until the callback has returned; above it goes to the transport
-/// (which sends once a turn, all the same), so that the high-water mark is noticed.
-const FLUSH_AT: usize = 16 * 1024;
+use crate::flush::written;
 
 /// Names one exchange: a connection, and the how-manieth of its requests. `Copy`; a stale one finds
 /// nothing.
@@ -204,45 +200,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn written(&mut self) -> Written {
-        if self.connection.output.len() >= FLUSH_AT {
-            return flush(&mut self.connection.output, &mut self.transport, self.flow);
-        }
-        match self.transport.writability() {
-            Written::Taken if self.flow.is_congested => Written::AboveHighWater,
-            written => written,
-        }
-    }
-}
-
-/// Hands all output to the transport, and notes whether that was too much for now.
-pub(super) fn flush(
-    output: &mut Output,
-    transport: &mut Transport<'_>,
-    flow: &mut Flow,
-) -> Written {
-    if output.is_empty() {
-        return transport.writability();
-    }
-    let mut sink = ToTransport { transport, written: Written::Taken };
-    output.drain(&mut sink);
-    let written = sink.written;
-    if written == Written::AboveHighWater {
-        flow.is_congested = true;
-    }
-    written
-}
-
-struct ToTransport<'a, 'b> {
-    transport: &'a mut Transport<'b>,
-    written: Written,
-}
-
-impl Sink for ToTransport<'_, '_> {
-    fn write(&mut self, data: &[u8]) {
-        self.written = self.transport.write(data);
-    }
-
-    fn write_bytes(&mut self, data: Bytes) {
-        self.written = self.transport.write_bytes(data);
+        let is_congested = &mut self.flow.is_congested;
+        written(&mut self.connection.output, &mut self.transport, is_congested)
     }
 }

@@ -16,12 +16,13 @@ use ropewalk_reactor::{Reason, Result, Transport};
 
 use super::connection::{ClientConnection, Event, Waiting};
 use super::deadline::{Awaited, Deadline};
-use super::exchange::{Flow, Production, flush};
+use super::exchange::{Flow, Production};
 use super::{
     ConnectionConfig, Exchange, ExchangeId, Failure, Phase, RequestBody, RequestHead,
     ResponseHandler,
 };
 use crate::codec::ResponseHead;
+use crate::flush::flush;
 use crate::{Error, LOG, Status};
 
 /// One connection of an HTTP/1.1 client: one exchange after the other.
@@ -268,7 +269,7 @@ impl HttpClient {
             // Nothing that is left to send is worth sending, and nothing that comes worth reading.
             return transport.abort_connection();
         }
-        flush(&mut self.connection.output, transport, &mut self.flow);
+        flush(&mut self.connection.output, transport, &mut self.flow.is_congested);
         if self.flow.handshake.is_some() {
             return self.deadline.update(None, 0, 0, transport); // TLS has its own
         }

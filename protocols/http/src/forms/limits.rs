@@ -1,5 +1,7 @@
 //! How much a form may be of, each limit with its default and the reason for it.
 
+use crate::setters::setters;
+
 /// A page that a person fills in has a few dozen; each part costs its client 60 bytes, and us a few
 /// hundred.
 const MAX_PARTS: usize = 100;
@@ -37,17 +39,6 @@ impl Default for FormLimits {
             total: MAX_TOTAL,
         }
     }
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        #[must_use]
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $name;
-            self
-        })*
-    };
 }
 
 impl FormLimits {

@@ -19,7 +19,8 @@ use ropewalk_reactor::{Result, Transport};
 use self::deadline::Deadline;
 use self::record::Record;
 use crate::connection::{Connection, Event, Waiting};
-use crate::exchange::{FLUSH_AT, Flow, flush};
+use crate::exchange::Flow;
+use crate::flush::{FLUSH_AT, flush};
 use crate::handler::{ExchangeHandler, Handler, Intake};
 use crate::site::Shared;
 use crate::{
@@ -199,7 +200,7 @@ impl HttpServer {
             }
             self.write_down_finished(transport);
             if self.connection.output.len() >= FLUSH_AT {
-                flush(&mut self.connection.output, transport, &mut self.flow);
+                flush(&mut self.connection.output, transport, &mut self.flow.is_congested);
             }
         }
         (at, Ok(()))
@@ -366,7 +367,7 @@ impl HttpServer {
     /// Brings everything around the connection in line with its state. `has_pending`: whether
     /// unconsumed input stays behind, if that is known.
     fn settle(&mut self, transport: &mut Transport<'_>, has_pending: Option<bool>) {
-        flush(&mut self.connection.output, transport, &mut self.flow);
+        flush(&mut self.connection.output, transport, &mut self.flow.is_congested);
         self.write_down_finished(transport);
         if !self.connection.is_answering() && self.failure.is_none() {
             self.flow.current = None;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::Deflate;
 
+use crate::setters::setters;
+
 /// As much as an HTTP request's body here; the `websockets` package of Python has the same.
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// Half of the minute after which routers forget connections that say nothing.
@@ -40,17 +42,6 @@ impl Default for Config {
             deflate: None,
         }
     }
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        #[must_use]
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $name;
-            self
-        })*
-    };
 }
 
 impl Config {
